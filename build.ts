@@ -83,7 +83,7 @@ export const commandLine = async (outdir: string): Promise<esbuild.Metafile> => 
     banner: {
       js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);`
     },
-    plugins: [placesOfModules(outdir), modulesOfNode],
+    plugins: [placesOfModules(outdir), modulesOfNode, segmenterOfEffect],
     metafile: true
   })
   writeFileSync(resolve(root, outdir, "LICENSES.txt"), licences(metafile))
@@ -101,8 +101,8 @@ const placesOfModules = (outdir: string): esbuild.Plugin => ({
     })
 })
 
-// Modules of Node.js that are slow to load, and that not every command needs. The package ws requires two of them.
-const seldom = /^(node:)?(child_process|https|readline|tls)$/
+// Modules that are slow to load, and that not every command needs. The package ws requires two of those of Node.js.
+const seldom = /^((node:)?(child_process|crypto|https|readline|tls)|re2js)$/
 
 // An import of `node:http` reads all that it exports, and so loads the client of `fetch`; one of `node:tls` loads all certificates. Of a
 // module that is required only that is read which is used, and of these few not before it is used.
@@ -110,7 +110,7 @@ const modulesOfNode: esbuild.Plugin = {
   name: "modules of Node.js",
   setup: (build) => {
     build.onResolve(
-      { filter: /^node:|^(https|tls)$/ },
+      { filter: /^node:|^(https|re2js|tls)$/ },
       ({ kind, namespace, path }) =>
         namespace !== "required" && (kind === "import-statement" || seldom.test(path))
           ? { path, namespace: "required" }
@@ -121,12 +121,29 @@ const modulesOfNode: esbuild.Plugin = {
       if (!seldom.test(path)) return { contents: `module.exports = require(${name})` }
       const names = Object.keys(await import(path) as object)
       return {
+        resolveDir: root,
         contents: `for (const name of ${JSON.stringify(names)}) {
           Object.defineProperty(exports, name, { enumerable: true, get: () => require(${name})[name] })
         }`
       }
     })
   }
+}
+
+// Effect's command line makes a segmenter of text when it is loaded, which is a tenth of the time of `--help`. ASCII needs none.
+const segmenterOfEffect: esbuild.Plugin = {
+  name: "segmenter of Effect",
+  setup: (build) =>
+    build.onLoad({ filter: /\/effect\/dist\/cli\/CliOutput\.js$/ }, ({ path }) => ({
+      contents: readFileSync(path, "utf8").replace(
+        /new Intl\.Segmenter\([^)]*\)/,
+        (segmenter) =>
+          `{
+          segment: (text) =>
+            /^[\\0-\\x7f]*$/.test(text) ? Array.from(text, (segment) => ({ segment })) : (${segmenter}).segment(text)
+        }`
+      )
+    }))
 }
 
 // Of the packages in a bundle, whose licences want to be in every copy.

@@ -9,13 +9,14 @@ import * as Net from "node:net"
 import { join } from "node:path"
 import { parse, parseAllDocuments } from "yaml"
 import * as BrokerConfig from "../src/server/BrokerConfig.ts"
-import { run } from "./cli/program.ts"
-import { bound } from "./harness/admin.ts"
+import { run, start } from "./cli/program.ts"
+import { bound, send } from "./harness/admin.ts"
 import * as Certificates from "./harness/certificates.ts"
 import { eventually } from "./harness/eventually.ts"
 import * as RawWebSocket from "./harness/RawWebSocket.ts"
+import { describeWithRedis, start as startRedis } from "./harness/redisServer.ts"
 import { temporaryFolder } from "./harness/temporaryFolder.ts"
-import { TestBroker } from "./harness/TestBroker.ts"
+import { TestBroker, token } from "./harness/TestBroker.ts"
 import { withBroker } from "./harness/withBroker.ts"
 
 const root = join(import.meta.dirname, "..")
@@ -65,17 +66,20 @@ interface Resource {
 
 const resources = () => parseAllDocuments(read("kubernetes.yaml")).map((document) => document.toJS() as Resource)
 
-const compose = () =>
-  parse(read("compose.yaml")) as {
-    readonly services: {
-      readonly broker: {
-        readonly build: { readonly context: string; readonly dockerfile: string }
-        readonly command: ReadonlyArray<string>
-        readonly stop_grace_period: string
-        readonly volumes: ReadonlyArray<string>
-      }
-    }
-  }
+interface Service {
+  readonly build?: { readonly context: string; readonly dockerfile: string }
+  readonly command: ReadonlyArray<string>
+  readonly environment?: Readonly<Record<string, string>>
+  readonly stop_grace_period?: string
+  readonly volumes?: ReadonlyArray<string>
+}
+
+/** The services of a file for Docker Compose that run the broker. */
+const brokersOf = (file: string) =>
+  Object.entries((parse(read(file), { merge: true }) as { readonly services: Record<string, Service> }).services)
+    .filter(([, { build }]) => build !== undefined)
+
+const composed = ["compose.yaml", "compose.cluster.yaml"]
 
 describe("the files for running a broker", () => {
   it.effect("name variables, flags and ports that exist", () =>
@@ -114,18 +118,22 @@ describe("the files for running a broker", () => {
       new RegExp(`^ExecStart=/usr/bin/node /opt/kosmonaut/${program} serve `, "m")
     )
     assert.match(read("kosmonaut.service"), /^DynamicUser=yes$/m)
-    const { build, volumes } = compose().services.broker
-    assert.strictEqual(join(folder, build.context, build.dockerfile), join(folder, "Dockerfile"))
+    const brokers = composed.flatMap(brokersOf)
+    assert.deepStrictEqual(brokers.map(([name]) => name), ["broker", "one", "two"])
+    for (const [, { build }] of brokers) {
+      assert.strictEqual(join(folder, build!.context, build!.dockerfile), join(folder, "Dockerfile"))
+    }
     const [, storage] = /KOSMONAUT_STORAGE_DIR=(\S+)/.exec(image)!
     assert.include(image, `\nVOLUME ${storage}\n`)
-    assert.deepStrictEqual(volumes, [`storage:${storage}`])
+    assert.deepStrictEqual(brokers.map(([, { volumes }]) => volumes), [[`storage:${storage}`], undefined, undefined])
     assert.include(read("kubernetes.yaml"), `mountPath: ${storage}\n`)
     assert.include(read("kubernetes.yaml"), `image: ${name}:${version}\n`)
   })
 
   it("give the broker the time to end that it takes", () => {
-    const { stop_grace_period: composed } = compose().services.broker
-    assert.isAbove(Number(/^(\d+)s$/.exec(composed)![1]), endOf())
+    for (const [, { stop_grace_period: time }] of composed.flatMap(brokersOf)) {
+      assert.isAbove(Number(/^(\d+)s$/.exec(time!)![1]), endOf())
+    }
     assert.isAbove(Number(/^TimeoutStopSec=(\d+)$/m.exec(read("kosmonaut.service"))![1]), endOf())
     const { containers: [{ env }], terminationGracePeriodSeconds } = podOf(resources())
     const [drain, shutdown] = ["KOSMONAUT_DRAIN_TIME", "KOSMONAUT_SHUTDOWN_TIMEOUT"].map((name) =>
@@ -193,16 +201,13 @@ describe("the files for running a broker", () => {
       const { broker } = yield* TestBroker
       const port = yield* freePort
       const directory = yield* temporaryFolder
-      const site = [
+      const site = replaced("nginx.conf", [
         ["127.0.0.1:8080", `127.0.0.1:${broker.websocketPort}`],
         ["listen 443 ssl", `listen 127.0.0.1:${port} ssl`],
         ["/etc/ssl/example.com.pem", Certificates.certOf("server")],
         ["/etc/ssl/private/example.com.key", Certificates.keyOf("server")],
         ["(chat|", "(test|"]
-      ].reduce((text, [from, to]) => {
-        assert.include(text, from!)
-        return text.replace(from!, to!)
-      }, read("nginx.conf"))
+      ])
       const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) =>
         `${kind}_temp_path ${directory}/${kind};`
       )
@@ -214,32 +219,122 @@ describe("the files for running a broker", () => {
       )
       const args = ["-p", directory, "-e", "stderr", "-c", join(directory, "nginx.conf")]
       execFileSync("nginx", [...args, "-t"], { stdio: "ignore" })
-      yield* Effect.acquireRelease(
-        Effect.sync(() => spawn("nginx", args, { stdio: "ignore" })),
-        (nginx) =>
-          Effect.callback<void>((resume) => {
-            nginx.on("exit", () => resume(Effect.void))
-            nginx.kill("SIGTERM")
-          })
-      )
-      yield* eventually(isOpen(port), (open) => open)
-      const options = { open: Certificates.connect, headers: { Origin: "https://127.0.0.1" } }
-      const raw = yield* RawWebSocket.connect(port, "/test?v=1", options)
-      assert.match(raw.head, /^HTTP\/1.1 101/)
-      assert.include(String((yield* raw.next).payload), ":connected")
-      const script = yield* RawWebSocket.connect(port, "/kosmonaut.js", {
-        open: Certificates.connect,
-        method: "HEAD",
-        headers: { Connection: "close", Upgrade: "" }
-      })
-      // Without a build the broker has no script, and says so as text; nginx would do it as a page.
-      assert.match(script.head, /content-type: text\/(javascript|plain)/i)
-      const elsewhere = yield* RawWebSocket.connect(port, "/test", {
-        ...options,
-        headers: { Origin: "https://evil.example" }
-      })
-      assert.match(elsewhere.head, /^HTTP\/1.1 403/)
+      yield* running("nginx", args)
+      yield* passesOn(port)
     }).pipe(withBroker()))
+
+  it.live("have a site for Caddy that passes WebSockets on, encrypted", () =>
+    Effect.gen(function*() {
+      if (!installed("caddy")) return
+      const { broker } = yield* TestBroker
+      const port = yield* freePort
+      const directory = yield* temporaryFolder
+      const site = replaced("Caddyfile", [
+        ["127.0.0.1:8080", `127.0.0.1:${broker.websocketPort}`],
+        ["example.com {", `127.0.0.1:${port} {\n tls ${Certificates.certOf("server")} ${Certificates.keyOf("server")}`],
+        ["path /chat ", "path /test "]
+      ])
+      const file = join(directory, "Caddyfile")
+      Fs.writeFileSync(file, `{\n admin off\n auto_https off\n storage file_system ${directory}\n}\n${site}`)
+      yield* running("caddy", ["run", "--config", file], { HOME: directory, XDG_CONFIG_HOME: directory })
+      yield* passesOn(port)
+    }).pipe(withBroker()))
+
+  it("have alerts that Prometheus accepts", () => {
+    if (!installed("promtool")) return
+    execFileSync("promtool", ["check", "rules", join(folder, "prometheus-alerts.yaml")], { stdio: "ignore" })
+  })
+})
+
+/** What the image runs, as the services of a file for Docker Compose do, but on free ports and with this Redis. */
+describeWithRedis("the image, with the environment of Docker Compose", () => {
+  it.live.each(composed)("serves by %s", (file) =>
+    Effect.gen(function*() {
+      const { port: redis } = yield* startRedis()
+      const storage = yield* temporaryFolder
+      const [, assignments] = /^ENV ((?:.*\\\n)*.*)$/m.exec(read("Dockerfile"))!
+      const image: Record<string, string> = Object.fromEntries(
+        Array.from(assignments!.matchAll(/(KOSMONAUT_\w+)=(\S+)/g), ([, name, value]) => [name!, value!])
+      )
+      const free = Object.fromEntries(
+        ["WEBSOCKET", "BACKEND", "TCP", "ADMIN"].map((name) => [`KOSMONAUT_${name}_PORT`, "0"])
+      )
+      const brokers = brokersOf(file)
+      for (const [name, { command, environment }] of brokers) {
+        const env = { ...image, ...environment, ...free }
+        const given = Object.entries(env).map(([name, text]) => [
+          name,
+          text.replace(/\$\{(\w+)(?::([-?])([^}]*))?\}/, (_, variable: string, kind: string, or: string) =>
+            kind === "-" ? or : mine[variable]!)
+            .replace("//redis:6379", `//127.0.0.1:${redis}`)
+            .replace(image["KOSMONAUT_STORAGE_DIR"]!, storage)
+        ])
+        const program = yield* start(command, { env: Object.fromEntries(given) })
+        const ready = JSON.parse((yield* program.says("stdout", /^ready (.*)\n/m))[1]!)
+        assert.deepStrictEqual(ready.vhosts, [{ path: "/chat" }])
+        if (brokers.length === 1) {
+          assert.isTrue(Fs.existsSync(join(storage, "kosmonaut.db")))
+        }
+        const { body } = yield* send(Number(new URL(ready.admin).port), "GET", "/ready")
+        assert.strictEqual(body, `{"status":"ready"}`, name)
+        if (name !== brokers.at(-1)![0]) {
+          continue
+        }
+        const nodes = yield* run(["nodes", "--json", "--address", ready.admin], { env: Object.fromEntries(given) })
+        assert.deepStrictEqual(
+          nodes.stdout.match(/"name":"\w+"/g)?.toSorted() ?? [],
+          brokers.length === 1 ? [] : brokers.map(([name]) =>
+            `"name":"${name}"`
+          )
+        )
+      }
+      assert.deepStrictEqual(Fs.readdirSync(storage).length > 0, brokers.length === 1)
+    }))
+})
+
+/** What whoever runs it gives. */
+const mine: Readonly<Record<string, string>> = {
+  KOSMONAUT_TOKEN: token,
+  KOSMONAUT_ADMIN_COOKIE: "0123456789".repeat(4)
+}
+
+/** A file with other texts in place of some. */
+const replaced = (file: string, texts: ReadonlyArray<readonly [string, string]>) =>
+  texts.reduce((text, [from, to]) => {
+    assert.include(text, from)
+    return text.replace(from, to)
+  }, read(file))
+
+/** Runs a program until the scope ends. */
+const running = (command: string, args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+  Effect.acquireRelease(
+    Effect.sync(() => spawn(command, args, { stdio: "ignore", env: { ...process.env, ...env } })),
+    (child) =>
+      Effect.callback<void>((resume) => {
+        child.on("exit", () => resume(Effect.void))
+        child.kill("SIGTERM")
+      })
+  )
+
+/** A proxy with TLS at this port passes browsers of its own origin on, and the script. */
+const passesOn = Effect.fnUntraced(function*(port: number) {
+  yield* eventually(isOpen(port), (open) => open)
+  const options = { open: Certificates.connect, headers: { Origin: "https://127.0.0.1" } }
+  const raw = yield* RawWebSocket.connect(port, "/test?v=1", options)
+  assert.match(raw.head, /^HTTP\/1.1 101/)
+  assert.include(String((yield* raw.next).payload), ":connected")
+  const script = yield* RawWebSocket.connect(port, "/kosmonaut.js", {
+    open: Certificates.connect,
+    method: "HEAD",
+    headers: { Connection: "close", Upgrade: "" }
+  })
+  // Without a build the broker has no script, and says so as text; a proxy would do it as a page.
+  assert.match(script.head, /content-type: text\/(javascript|plain)/i)
+  const elsewhere = yield* RawWebSocket.connect(port, "/test", {
+    ...options,
+    headers: { Origin: "https://evil.example" }
+  })
+  assert.match(elsewhere.head, /^HTTP\/1.1 403/)
 })
 
 const podOf = (resources: ReadonlyArray<Resource>) =>

@@ -53,7 +53,7 @@ const loads = [
   { command: "--help", limit: 1000, sources: ["cli/Main.ts", "cli/Process.ts"] },
   {
     command: "serve",
-    limit: 2000,
+    limit: 2050,
     sources: ["cli/Main.ts", "cli/Process.ts", "cli/ServeCommand.ts", "admin/AdminEndpoint.ts"]
   }
 ]
@@ -74,6 +74,16 @@ describe("the built command line", () => {
         assert.deepStrictEqual(yield* runBuilt(args), yield* run(args))
       }
       assertWrong(yield* runBuilt(["opne"]), "did you mean open")
+    }))
+
+  it.live("shows help without what takes long to load", () =>
+    Effect.gen(function*() {
+      const code = `
+        Intl.Segmenter = undefined
+        process.on("exit", () => process.moduleLoadList.includes("NativeModule crypto") && console.error("has loaded crypto"))
+      `
+      const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(code)}`
+      assert.deepStrictEqual(yield* runBuilt(["--help"], { NODE_OPTIONS }), yield* run(["--help"]))
     }))
 
   it("finds what is beside the modules that tsc builds", () => {

@@ -135,12 +135,12 @@ export const make = () => {
       trimmed = offset
       wakeAll()
     },
-    /** All is lost, and begins anew. */
-    lose: () => {
+    /** All is lost, and begins anew, with a snapshot if one is given. */
+    lose: (next: typeof snapshot = { offset: 0, parts: [] }) => {
       epoch = `${epoch}'`
       entries = []
-      trimmed = 0
-      snapshot = { offset: 0, parts: [] }
+      trimmed = next.offset
+      snapshot = next
       wakeAll()
     }
   }

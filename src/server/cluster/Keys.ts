@@ -4,7 +4,7 @@
  */
 
 /** The version of what is in Redis under these names. Nodes that write another one do not share it. */
-export const layoutVersion = 2
+export const layoutVersion = 3
 
 /** What begins the names of all of them. */
 export const prefix = "kosmonaut:"
@@ -20,6 +20,9 @@ export const nodes = `${prefix}nodes`
 
 /** A string: until when no lease is ended, since Redis was away for all nodes, in milliseconds of Redis' time. */
 export const calm = `${prefix}calm`
+
+/** A string: when a node has last renewed its lease, in milliseconds of Redis' time. */
+export const renewed = `${prefix}renewed`
 
 /**
  * A hash: the vhosts by their paths, each with the numbers of its last change and of its creation and its settings as JSON; and as

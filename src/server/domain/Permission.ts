@@ -25,6 +25,20 @@ export const maxLength = 1000
  */
 const maxSize = 1100
 
+/** As how many instructions a class of Unicode such as `\pL` counts, each time that it is written: it is a table of hundreds of ranges. */
+const classSize = 30
+
+/** How many bytes of memory a compiled pattern takes at most, for each instruction and beside them. */
+const instructionBytes = 400
+const patternBytes = 2048
+
+/**
+ * How many bytes its states may take that were met in matching, for each instruction and beside them. Beyond that they are dropped, and
+ * made again: otherwise whoever chooses the names that are matched could fill 8 MiB for each pattern.
+ */
+const instructionStates = 256
+const patternStates = 16_384
+
 /**
  * What a single access token grants.
  *
@@ -58,8 +72,8 @@ export interface Granted {
 export interface Pattern {
   /** Whether it matches the whole of `channel`. */
   readonly allows: (channel: string) => boolean
-  /** How large it is, in instructions. */
-  readonly size: number
+  /** How many bytes of memory it takes at most, whatever names are matched. */
+  readonly bytes: number
 }
 
 /**
@@ -87,14 +101,15 @@ const allowing = (allows: Pattern["allows"], channels: ReadonlyArray<string> | u
 
 /**
  * Compiles a pattern. Fails with the protocol's 597 if it is invalid or too large: it has at most 1000 characters, and 1100
- * instructions once counted repetitions such as `a{100}` are written out.
+ * instructions once counted repetitions such as `a{100}` are written out. A class of Unicode, `\pL`, counts as 30 more.
  *
  * @since 0.1.0
  */
 export const compile = (pattern: string): Result.Result<Pattern, InternalError> => {
   if (pattern.length > maxLength) return reject(`a permission pattern has at most ${maxLength} characters`)
+  const classes = classSize * classesIn(pattern)
   // To compile one that is far too large takes a second.
-  if (writtenOut(pattern) > maxSize) return reject(tooLarge)
+  if (writtenOut(pattern) + classes > maxSize) return reject(tooLarge)
   return Result.flatMap(
     Result.try({
       try: () => RE2JS.compile(pattern),
@@ -102,18 +117,29 @@ export const compile = (pattern: string): Result.Result<Pattern, InternalError> 
         new InternalError({ detail: `the permission pattern does not compile: ${(cause as Error).message}` })
     }),
     (compiled) => {
-      const size = compiled.programSize()
-      return size > maxSize
-        ? reject(tooLarge)
-        : Result.succeed({ allows: (channel) => compiled.matches(channel), size })
+      const size = compiled.programSize() + classes
+      if (size > maxSize) return reject(tooLarge)
+      const bytes = patternBytes + instructionBytes * size + limitStates(compiled, size)
+      return Result.succeed({ allows: (channel) => compiled.matches(channel), bytes })
     }
   )
+}
+
+// Returns how many bytes they may take: none if it is matched without states.
+const limitStates = ({ re2Input }: RE2JS, size: number): number => {
+  if (re2Input.onepass !== null || re2Input.prefixComplete) return 0
+  const limit = patternStates + instructionStates * size
+  const { dfa } = re2Input
+  dfa.stateBudget = dfa.memBudget = limit
+  return limit
 }
 
 const reject = (detail: string): Result.Result<never, InternalError> => Result.fail(new InternalError({ detail }))
 
 const tooLarge =
   `the permission pattern is too large: with its counted repetitions it has more than ${maxSize} instructions`
+
+const classesIn = (pattern: string): number => pattern.match(/\\[pP]/g)?.length ?? 0
 
 // About how many characters and classes a pattern has when its counted repetitions are written out. An invalid
 // pattern gets some number, too.

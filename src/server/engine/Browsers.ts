@@ -118,7 +118,7 @@ export const make = (state: VhostState, log: Log): Browsers => {
       Iterable.map(state.browsers.all(), (browser) => ({
         browser,
         uid: state.browsers.uidOf(browser),
-        subscriptions: state.subscriptions.get(browser)?.channels.size ?? 0
+        subscriptions: state.subscriptions.get(browser)?.channels.length ?? 0
       })),
     count: () => state.browsers.size(),
     countOwn: () => state.browsers.own(),

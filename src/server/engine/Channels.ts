@@ -141,6 +141,11 @@ export interface Channels {
    * change the channel.
    */
   readonly tap: (name: string, tap: Tap) => Effect.Effect<void, FindError, Scope.Scope>
+  /**
+   * Sends something that changes nothing on the way of all changes: through the log, to the other nodes if there are some, and
+   * back. Ends when it has arrived here; not bounded in time. Fails if the log cannot be reached.
+   */
+  readonly probe: Effect.Effect<void, InternalError>
   /** Whether broadcasts to a channel are persisted, see `Log.isPersisted`. */
   readonly isPersisted: Log["isPersisted"]
   /** Ends when all broadcasts so far are persisted, see `Log.persisted`. */
@@ -249,6 +254,8 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     tap: (name, tap) => watch(find(name), tap),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
     history: (channel, options) => Effect.flatMap(findNow(channel), () => log.history(channel, options)),
+    // No browser has an empty sid.
+    probe: Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "Disconnect", by: "sid", who: "" }))),
     isPersisted: log.isPersisted,
     persisted: log.persisted,
     leave: (browser) => Departure.leave(state, log, browser, false),

@@ -3,6 +3,7 @@
  * so that what disturbs the machine disturbs all. Ratios are of figures of the same round.
  */
 import type { AnyParty } from "./party.ts"
+import * as Usage from "./usage.ts"
 
 /** What one turn of a contestant gave: a figure for each metric, and of how many operations. */
 export interface Outcome {
@@ -38,8 +39,8 @@ export interface Spread {
 export interface Figures extends Spread {
   readonly name: string
   readonly samples: ReadonlyArray<number>
-  /** Processor time of an operation in microseconds, by process: the median. */
-  readonly cpu: Readonly<Record<string, number>>
+  /** What an operation costs each process: the medians. */
+  readonly usage: Readonly<Record<string, Usage.Usage>>
   /** To each peer, where it is none. */
   readonly ratios: Readonly<Record<string, Spread>>
 }
@@ -64,6 +65,8 @@ export interface Bench extends Options {
   readonly scenario: string
   /** How long one turn lasts, in milliseconds. */
   readonly turn: number
+  /** How many rounds what no goal is about has. */
+  readonly few: number
   readonly compare: (
     title: string,
     metrics: ReadonlyArray<Metric>,
@@ -73,6 +76,9 @@ export interface Bench extends Options {
   /** A result that was made otherwise. */
   readonly add: (title: string, metric: Metric, samples: Readonly<Record<string, ReadonlyArray<number>>>) => void
 }
+
+/** The name of what does the least that is possible: the programs of `floors`. */
+export const floor = "bytes over TCP"
 
 /** A metric that more is better of. */
 export const rate = (what: string): Metric => ({ name: what, unit: `${what}/s`, better: "more" })
@@ -96,18 +102,19 @@ export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
 
 /** Measures for a scenario, and hands on each result. */
 export const make = (options: Options, scenario: string, onResult: (result: Result) => void): Bench => {
-  const turn = options.quick ? 120 : 700
+  const turn = options.quick ? 120 : 400
+  const warm = new WeakMap<AnyParty, Set<string>>()
   return {
     ...options,
     scenario,
     turn,
+    few: Math.ceil(options.rounds * 0.6),
     compare: async (title, metrics, contestants, { profile = false, rounds = options.rounds, warmUp = true } = {}) => {
       const runs = contestants.map((contestant) => ({ contestant, outcomes: new Array<Turn>() }))
-      if (warmUp) {
-        for (const { run } of contestants) {
-          progress(`${scenario}: ${title}, warming up`)
-          await run(turn)
-        }
+      for (const contestant of warmUp ? contestants : []) {
+        if (isWarm(warm, contestant)) continue
+        progress(`${scenario}: ${title}, warming up`)
+        await contestant.run(turn)
       }
       for (let round = 0; round < rounds; round++) {
         for (let i = 0; i < runs.length; i++) {
@@ -128,7 +135,7 @@ export const make = (options: Options, scenario: string, onResult: (result: Resu
               name: contestant.name,
               ...spreadOf(samples),
               samples,
-              cpu: cpuOf(outcomes),
+              usage: usageOf(outcomes),
               ratios: contestant.peer === true ? {} : Object.fromEntries(
                 runs.filter(({ contestant }) => contestant.peer === true).map(({ contestant, outcomes }) => [
                   contestant.name,
@@ -154,7 +161,7 @@ export const make = (options: Options, scenario: string, onResult: (result: Resu
           name,
           ...spreadOf(own),
           samples: own,
-          cpu: {},
+          usage: {},
           ratios: index === 0 ? {} : { smallest: spreadOf(own.map((value, round) => value / first![round]!)) }
         }))
       })
@@ -162,25 +169,36 @@ export const make = (options: Options, scenario: string, onResult: (result: Resu
   }
 }
 
+// Whether its processes have done such work already; from now on they have.
+const isWarm = (warm: WeakMap<AnyParty, Set<string>>, { name, parties = {} }: Contestant): boolean => {
+  const all = Object.values(parties)
+  const isKnown = all.length > 0 && all.every((party) => warm.get(party)?.has(name) === true)
+  for (const party of all) warm.set(party, (warm.get(party) ?? new Set()).add(name))
+  return isKnown
+}
+
 interface Turn extends Outcome {
-  readonly cpu: Readonly<Record<string, number>>
+  readonly usage: Readonly<Record<string, Usage.Usage>>
 }
 
 const turnOf = async (contestant: Contestant, milliseconds: number): Promise<Turn> => {
   const parties = Object.entries(contestant.parties ?? {})
-  const read = () => Promise.all(parties.map(([, party]) => party.call("cpu")))
+  const read = () => Promise.all(parties.map(([, party]) => party.call("usage")))
   const before = await read()
   const outcome = await contestant.run(milliseconds)
   const after = await read()
-  const cpu = parties.map(([name], index) =>
-    [name, (after[index]! - before[index]!) / (outcome.operations ?? 1)] as const
+  const usage = parties.map(([name], index) =>
+    [name, Usage.each(before[index]!, after[index]!, outcome.operations ?? 1)] as const
   )
-  return { ...outcome, cpu: Object.fromEntries(cpu) }
+  return { ...outcome, usage: Object.fromEntries(usage) }
 }
 
-const cpuOf = (turns: ReadonlyArray<Turn>): Record<string, number> =>
+const usageOf = (turns: ReadonlyArray<Turn>): Record<string, Usage.Usage> =>
   Object.fromEntries(
-    Object.keys(turns[0]!.cpu).map((name) => [name, spreadOf(turns.map(({ cpu }) => cpu[name]!)).median])
+    Object.keys(turns[0]!.usage).map((name) => {
+      const median = (of: keyof Usage.Usage) => spreadOf(turns.map(({ usage }) => usage[name]![of])).median
+      return [name, { cpu: median("cpu"), reads: median("reads"), writes: median("writes"), bytes: median("bytes") }]
+    })
   )
 
 const profileOf = async (title: string, { name, parties = {}, run }: Contestant, milliseconds: number) => {

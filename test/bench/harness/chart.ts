@@ -2,7 +2,7 @@
  * The ratios as a picture: a bar to the right is ahead of the peer, one to the left behind it, and a thin line goes from the
  * least to the most of the rounds. The scale is logarithmic: twice as much is as long as half as much.
  */
-import type { Result } from "./Bench.ts"
+import { floor, type Result } from "./Bench.ts"
 
 const left = 330
 const right = 50
@@ -52,7 +52,7 @@ interface Row {
 
 const rowsOf = ({ figures, scenario, title }: Result): ReadonlyArray<Row> =>
   figures.flatMap(({ name, ratios }) =>
-    Object.entries(ratios).map(([peer, { max, median, min }]) => ({
+    Object.entries(ratios).filter(([peer]) => peer !== floor).map(([peer, { max, median, min }]) => ({
       label: `${scenario} ${title}: ${name.replace("Kosmonaut, ", "")} / ${peer}`,
       median,
       min,

@@ -4,7 +4,7 @@ import * as Comparison from "./comparison.ts"
 
 /** The result of rounds in which the library did so much, and a peer 100. */
 const resultOf = (samples: ReadonlyArray<number>, better: Result["better"] = "more", name = "Kosmonaut"): Result => {
-  const figures = (name: string, samples: ReadonlyArray<number>) => ({ name, ...spreadOf(samples), samples, cpu: {} })
+  const figures = (name: string, samples: ReadonlyArray<number>) => ({ name, ...spreadOf(samples), samples, usage: {} })
   return {
     scenario: "broadcast",
     title: "64 fibers",

@@ -1,7 +1,8 @@
 /**
- * The benchmark's side of a party, a process of its own.
+ * The benchmark's side of a party, a process of its own. What Node.js compiles for one the next need not compile.
  */
 import { type ChildProcess, fork } from "node:child_process"
+import { fileURLToPath } from "node:url"
 import type { Common, Functions } from "./role.ts"
 
 /** A process that does what it is asked. */
@@ -20,6 +21,7 @@ export interface Party<F extends Functions> {
 /** Any party, for what all of them can do. */
 export type AnyParty = Pick<Party<Record<never, never>>, "call" | "stop">
 
+const compiled = fileURLToPath(new URL("../node_modules/.compiled", import.meta.url))
 const running = new Set<ChildProcess>()
 
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")))
@@ -28,6 +30,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => pr
 /** Starts a party; what it prints goes to standard error. */
 export const start = async <F extends Functions>(name: string, ...args: ReadonlyArray<string>): Promise<Party<F>> => {
   const child = fork(new URL(`../parties/${name}.ts`, import.meta.url), args, {
+    env: { ...process.env, NODE_COMPILE_CACHE: compiled },
     execArgv: ["--expose-gc", "--disable-warning=ExperimentalWarning"],
     stdio: ["ignore", 2, 2, "ipc"]
   })
@@ -73,3 +76,14 @@ export const start = async <F extends Functions>(name: string, ...args: Readonly
     }
   }
 }
+
+/** Two parties of the same kind. */
+export const startPair = async <F extends Functions>(name: string) => {
+  const [client, server] = await Promise.all([start<F>(name), start<F>(name)])
+  return { client, server, stop: () => stopAll(client, server) }
+}
+
+/** Ends all that there are of these. */
+export const stopAll = async (
+  ...parties: ReadonlyArray<{ readonly stop: () => Promise<void> } | undefined>
+): Promise<void> => void await Promise.all(parties.map(async (party) => party?.stop()))

@@ -4,6 +4,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import * as Net from "node:net"
 import type { AnyParty } from "./party.ts"
+import * as Usage from "./usage.ts"
 
 /** A Redis that persists nothing, as a party that says what it has cost, and otherwise nothing. */
 export interface Redis extends AnyParty {
@@ -37,7 +38,8 @@ export const start = async (): Promise<Redis | undefined> => {
     server.on("exit", () => reject(new Error(`${program} has ended`)))
     server.stdout.on("data", (text) => String(text).includes("Ready to accept connections") && resolve())
   })
-  const call = async (name: string) => name === "cpu" ? await cpuOf(port) : { busyMilliseconds: 0, functions: [] }
+  const call = async (name: string) =>
+    name === "usage" ? Usage.read(server.pid, await cpuOf(port)) : { busyMilliseconds: 0, functions: [] }
   return {
     port,
     url: `redis://127.0.0.1:${port}`,

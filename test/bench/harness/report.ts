@@ -17,8 +17,8 @@ export interface Setting {
   readonly versions: Readonly<Record<string, string>>
 }
 
-// A figure in few characters.
-const figure = (value: number): string =>
+/** A figure in few characters. */
+export const figure = (value: number): string =>
   value >= 1e6
     ? `${(value / 1e6).toFixed(2)} M`
     : value >= 1e4
@@ -31,14 +31,15 @@ const figure = (value: number): string =>
     ? value.toFixed(1)
     : value.toFixed(2)
 
-const ratioOf = (spread: Spread): string =>
+/** A ratio with its spread. */
+export const ratioOf = (spread: Spread): string =>
   `${spread.median.toFixed(2)} (${spread.min.toFixed(2)}–${spread.max.toFixed(2)})`
 
 const ratiosOf = ({ ratios }: Figures): string =>
   Object.entries(ratios).map(([name, spread]) => `${ratioOf(spread)} × ${name.split(",")[0]}`).join("; ")
 
-const cpuOf = ({ cpu }: Figures): string =>
-  Object.entries(cpu).map(([name, micros]) => `${name} ${figure(micros)}`).join(", ")
+const cpuOf = ({ usage }: Figures): string =>
+  Object.entries(usage).map(([name, { cpu }]) => `${name} ${figure(cpu)}`).join(", ")
 
 const head = ["", "median", "min", "max", "ratio", "processor, µs each"]
 
@@ -69,10 +70,14 @@ export const markdown = (results: ReadonlyArray<Result>): string => {
     ])
   )
   const hasCpu = rows.some((row) => row[6] !== "")
-  const all = aligned([["", "", ...head.slice(1)], ...rows].map((row) => hasCpu ? row : row.slice(0, 6)))
+  return table([["", "", ...head.slice(1)], ...rows].map((row) => hasCpu ? row : row.slice(0, 6)))
+}
+
+/** Rows as a Markdown table; the first is its head. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const [head, ...others] = aligned(rows)
   const line = (row: ReadonlyArray<string>) => `| ${row.join(" | ")} |`
-  return [line(all[0]!), line(all[0]!.map((cell) => "-".repeat(Math.max(3, cell.length)))), ...all.slice(1).map(line)]
-    .join("\n")
+  return [line(head!), line(head!.map((cell) => "-".repeat(Math.max(3, cell.length)))), ...others.map(line)].join("\n")
 }
 
 const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<ReadonlyArray<string>> => {

@@ -3,8 +3,10 @@
  * benchmark does.
  */
 import { Session } from "node:inspector/promises"
+import { flushCompileCache } from "node:module"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout as pause } from "node:timers/promises"
+import * as Usage from "./usage.ts"
 
 /** What a party can be asked. */
 export type Functions = Readonly<Record<string, (...args: Array<never>) => unknown>>
@@ -24,11 +26,8 @@ const resolution = 2
 let delay: ReturnType<typeof monitorEventLoopDelay> | undefined
 
 const common = {
-  /** The processor time of all its threads so far, in microseconds. */
-  cpu: () => {
-    const { system, user } = process.cpuUsage()
-    return user + system
-  },
+  /** What it has cost so far. */
+  usage: () => Usage.read(),
   /** What it has in memory once the garbage is gone, in bytes. */
   memory: async () => {
     for (let i = 0; i < 3; i++) {
@@ -89,6 +88,8 @@ export const serve = (functions: Functions): void => {
     )
   })
   process.on("disconnect", () => process.exit(0))
+  // It is killed in the end, and what was compiled would be lost.
+  flushCompileCache()
   process.send!({ ready: true })
 }
 

@@ -39,6 +39,12 @@ const functions = {
       tcp: Redacted.value(urls.backendTcp)
     }
   },
+  /** Single access tokens for so many browsers. */
+  tokens: (count: number): Promise<ReadonlyArray<string>> =>
+    Effect.runPromise(Effect.forEach(
+      Array.from({ length: count }),
+      () => Effect.map(vhost!.accessTokens.issue("joe", ".*"), Redacted.value)
+    )),
   /** Opens `count` channels with this prefix. */
   openChannels: (prefix: string, count: number): void => {
     for (let i = 0; i < count; i++) Effect.runSync(vhost!.channels.open(`${prefix}-${i}`))

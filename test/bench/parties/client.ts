@@ -1,7 +1,7 @@
 /**
  * A backend that asks: a Client, and any number of fibers that broadcast.
  */
-import { Effect, ManagedRuntime, Redacted } from "effect"
+import { Effect, ManagedRuntime } from "effect"
 import { Client, Kosmonaut } from "../../../src/index.ts"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
@@ -68,14 +68,7 @@ const functions = {
       Effect.forEach(Array.from({ length: fibers }), () => one, { concurrency: "unbounded", discard: true })
     ).then(current.done)
   },
-  arrived: (more: number): void => pace!.arrived(more),
-  tokens: (url: string, count: number) =>
-    Effect.runPromise(
-      Effect.forEach(
-        Array.from({ length: count }),
-        () => Effect.map(clients[url]!.requestSingleAccessToken("joe", ".*"), Redacted.value)
-      )
-    )
+  arrived: (more: number): void => pace!.arrived(more)
 }
 
 export type Functions = typeof functions

@@ -1,8 +1,9 @@
 /**
  * Requests a second: broadcasts to a channel that nobody is on, by any number of fibers at once.
  */
-import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
-import { start } from "../harness/party.ts"
+import type * as FloorParty from "../floors/requests.ts"
+import { type Bench, type Contestant, floor as floorName, perSecond, rate } from "../harness/Bench.ts"
+import { start, startPair, stopAll } from "../harness/party.ts"
 import * as Redis from "../harness/redis.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as ClientParty from "../parties/client.ts"
@@ -10,13 +11,17 @@ import type * as RedisParty from "../parties/redis.ts"
 import type * as ZeromqParty from "../parties/zeromq.ts"
 
 export const run = async (bench: Bench): Promise<void> => {
-  const broker = await start<BrokerParty.Functions>("broker")
+  const [broker, client, raw, floor, redis] = await Promise.all([
+    start<BrokerParty.Functions>("broker"),
+    start<ClientParty.Functions>("client"),
+    startPair<ZeromqParty.Functions>("zeromq"),
+    startPair<FloorParty.Functions>("../floors/requests"),
+    Redis.start()
+  ])
   const urls = await broker.call("start", ["room"])
-  const client = await start<ClientParty.Functions>("client")
-  const rawServer = await start<ZeromqParty.Functions>("zeromq")
-  const rawClient = await start<ZeromqParty.Functions>("zeromq")
-  await rawClient.call("connect", await rawServer.call("bind", true))
-  const redis = await startRedis()
+  await raw.client.call("connect", await raw.server.call("bind", true))
+  await floor.client.call("connect", await floor.server.call("bind"))
+  const ioredis = redis && await start<RedisParty.Functions>("redis", String(redis.port))
   for (const url of [urls.zmq, urls.tcp]) await client.call("connect", url)
 
   const own = (name: string, url: string, fibers: number): Contestant => ({
@@ -24,36 +29,29 @@ export const run = async (bench: Bench): Promise<void> => {
     parties: { client, broker },
     run: async (milliseconds) => perSecond(await client.call("request", url, "room", fibers, milliseconds))
   })
-  for (const fibers of bench.quick ? [1, 64, 256] : [1, 16, 64, 256, 1024]) {
+  for (const fibers of [1, 64, 256]) {
     await bench.compare(`${fibers} ${fibers === 1 ? "fiber" : "fibers"}`, [rate("requests")], [
       own("Kosmonaut, ZeroMQ", urls.zmq, fibers),
       own("Kosmonaut, TCP", urls.tcp, fibers),
       {
         name: "zeromq.js",
         peer: true,
-        parties: { client: rawClient, broker: rawServer },
-        run: async (milliseconds) => perSecond(await rawClient.call("request", fibers, milliseconds))
+        parties: { client: raw.client, broker: raw.server },
+        run: async (milliseconds) => perSecond(await raw.client.call("request", fibers, milliseconds))
       },
-      ...redis === undefined ? [] : [{
+      ...redis === undefined || ioredis === undefined ? [] : [{
         name: "ioredis",
         peer: true,
-        parties: { client: redis.client },
-        run: async (milliseconds: number) => perSecond(await redis.client.call("request", fibers, milliseconds))
-      }]
+        parties: { client: ioredis, redis },
+        run: async (milliseconds: number) => perSecond(await ioredis.call("request", fibers, milliseconds))
+      }],
+      {
+        name: floorName,
+        peer: true,
+        parties: { client: floor.client, broker: floor.server },
+        run: async (milliseconds) => perSecond(await floor.client.call("request", fibers, milliseconds))
+      }
     ], { profile: fibers === 256 })
   }
-  for (const party of [broker, client, rawServer, rawClient, ...redis === undefined ? [] : [redis]]) await party.stop()
-}
-
-const startRedis = async () => {
-  const server = await Redis.start()
-  if (server === undefined) return undefined
-  const client = await start<RedisParty.Functions>("redis", String(server.port))
-  return {
-    client,
-    stop: async () => {
-      await client.stop()
-      await server.stop()
-    }
-  }
+  await stopAll(broker, client, raw, floor, ioredis, redis)
 }

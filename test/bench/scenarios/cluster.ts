@@ -3,7 +3,7 @@
  * another node that only applies it, and of Redis.
  */
 import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
-import { type AnyParty, type Party, start } from "../harness/party.ts"
+import { type Party, start, stopAll } from "../harness/party.ts"
 import * as Redis from "../harness/redis.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as BrowsersParty from "../parties/browsers.ts"
@@ -19,20 +19,25 @@ const window = 8000
 
 export const run = async (bench: Bench): Promise<void> => {
   if (Redis.version() === undefined) return void process.stderr.write("There is no redis-server on the PATH.\n")
-  for (const fibers of [1, 64, 256]) {
+  const all = await Promise.all([0, 1, 3].map(startBrokers))
+  for (const fibers of [1, 64]) {
     await compare(
       bench,
+      all,
       `${fibers} ${fibers === 1 ? "broadcast" : "broadcasts"} in flight, to ${receivers} browsers of each node`,
       "broadcasts",
       (brokers) => broadcasts(brokers, fibers)
     )
   }
-  await compare(bench, "events of browsers of one node to a worker of the last", "events", events)
-  await compare(bench, `joins and leaves of ${triggering} browsers of one node`, "joins and leaves", joins)
+  await compare(bench, all, "events of browsers of one node to a worker of the last", "events", events)
+  await compare(bench, all, `joins and leaves of ${triggering} browsers of one node`, "joins and leaves", joins)
+  for (const { nodes, redis } of all) await stopAll(...nodes.map(({ broker }) => broker), redis)
   await memory(bench)
 }
 
+/** A broker that is alone, or nodes. */
 interface Brokers {
+  readonly name: string
   readonly nodes: ReadonlyArray<Started>
   readonly redis: Redis.Redis | undefined
 }
@@ -42,53 +47,46 @@ interface Started {
   readonly urls: Awaited<ReturnType<BrokerParty.Functions["start"]>>
 }
 
-/** What is measured on some brokers. */
+/** What is measured on some brokers, and what ends it. */
 interface Measured {
-  readonly parties: Readonly<Record<string, AnyParty>>
   readonly run: Contestant["run"]
   readonly stop: () => Promise<void>
 }
 
-// Each has brokers and a Redis of its own.
 const compare = async (
   bench: Bench,
+  all: ReadonlyArray<Brokers>,
   title: string,
   what: string,
   measure: (brokers: Brokers) => Promise<Measured>
 ): Promise<void> => {
-  const contestants: Array<Contestant> = []
-  const stops: Array<() => Promise<void>> = []
-  for (const count of [0, 1, 2, 3]) {
-    const brokers = await startBrokers(count)
-    const { nodes: [first, ...others], redis } = brokers
-    const measured = await measure(brokers)
-    contestants.push({
-      name: count === 0 ? "alone" : `${count} ${count === 1 ? "node" : "nodes"}`,
-      peer: count === 0,
-      run: measured.run,
+  const measured = await Promise.all(all.map(measure))
+  await bench.compare(
+    title,
+    [rate(what)],
+    all.map(({ name, nodes: [first, ...others], redis }, index): Contestant => ({
+      name,
+      peer: redis === undefined,
+      run: measured[index]!.run,
       parties: {
-        ...measured.parties,
         node: first!.broker,
         ...others.length > 0 && { "another node": others.at(-1)!.broker },
         ...redis && { redis }
       }
-    })
-    stops.push(
-      measured.stop,
-      ...brokers.nodes.map(({ broker }) => broker.stop),
-      redis?.stop ?? (() => Promise.resolve())
-    )
-  }
-  await bench.compare(title, [rate(what)], contestants, { profile: true })
-  for (const stop of stops) await stop()
+    })),
+    { profile: true, rounds: bench.few }
+  )
+  await stopAll(...measured)
 }
 
-/** So many nodes, or one broker that is alone. */
+/** So many nodes, or for 0 one broker that is alone. */
 const startBrokers = async (count: number): Promise<Brokers> => {
   const redis = count === 0 ? undefined : await Redis.start()
+  const brokers = await Promise.all(
+    Array.from({ length: Math.max(1, count) }, () => start<BrokerParty.Functions>("broker"))
+  )
   const nodes: Array<Started> = []
-  for (let index = 0; index < Math.max(1, count); index++) {
-    const broker = await start<BrokerParty.Functions>("broker")
+  for (const broker of brokers) {
     const vhosts = [{ path: "/bench", token: "0123456789".repeat(4), channels: ["room"] }]
     const urls = await broker.call("start", [], {
       vhosts,
@@ -97,7 +95,7 @@ const startBrokers = async (count: number): Promise<Brokers> => {
     })
     nodes.push({ broker, urls })
   }
-  return { nodes, redis }
+  return { name: count === 0 ? "alone" : `${count} ${count === 1 ? "node" : "nodes"}`, nodes, redis }
 }
 
 const broadcasts = async ({ nodes }: Brokers, fibers: number): Promise<Measured> => {
@@ -113,7 +111,6 @@ const broadcasts = async ({ nodes }: Brokers, fibers: number): Promise<Measured>
   browsers.counts((more) => client.tell("arrived", more))
   await browsers.call("countEvery", 160)
   return {
-    parties: {},
     run: async (milliseconds) => {
       const done = await client.call("fanOut", zmq, all, Math.max(all * fibers, 1600), fibers, milliseconds, true)
       return perSecond({ ...done, operations: done.operations / all })
@@ -123,23 +120,20 @@ const broadcasts = async ({ nodes }: Brokers, fibers: number): Promise<Measured>
 }
 
 const events = async ({ nodes }: Brokers): Promise<Measured> => {
-  const [first, last] = [nodes[0]!.urls, nodes.at(-1)!.urls]
-  const { browsers, group } = await authenticated(first, triggering)
+  const { browsers, group } = await authenticated(nodes[0]!, triggering)
   const worker = await start<WorkerParty.Functions>("worker")
-  await worker.call("listen", last.zmq, 1)
+  await worker.call("listen", nodes.at(-1)!.urls.zmq, 1)
   worker.counts((more) => browsers.tell("arrived", more))
   const text = JSON.stringify({ trigger: { event: "chat/say", data: { text: "hello" } } })
   return {
-    parties: {},
     run: async (milliseconds) => perSecond(await browsers.call("trigger", group, text, window, milliseconds)),
     stop: () => stopAll(worker, browsers)
   }
 }
 
 const joins = async ({ nodes }: Brokers): Promise<Measured> => {
-  const { browsers, group } = await authenticated(nodes[0]!.urls, triggering)
+  const { browsers, group } = await authenticated(nodes[0]!, triggering)
   return {
-    parties: {},
     run: async (milliseconds) => {
       const started = performance.now()
       let operations = 0
@@ -159,20 +153,17 @@ const subscribe = (channel: string): string => JSON.stringify({ subscribe: { cha
 
 const subscribed = `{":subscribed"`
 
-const authenticated = async (urls: Started["urls"], count: number) => {
-  const client = await start<ClientParty.Functions>("client")
-  await client.call("connect", urls.zmq)
+const authenticated = async ({ broker, urls }: Started, count: number) => {
   const browsers = await start<BrowsersParty.Functions>("browsers")
   const group = await browsers.call("connect", { ...urls.browsers, path: `${urls.browsers.path}?v=1` }, count, `{":con`)
-  const auths = (await client.call("tokens", urls.zmq, count)).map((token) => JSON.stringify({ auth: { token } }))
+  const auths = (await broker.call("tokens", count)).map((token) => JSON.stringify({ auth: { token } }))
   await browsers.call("sayEach", group, auths, `{":authenticated"`)
-  await client.stop()
   return { browsers, group }
 }
 
 // What a node has in memory of a browser of another node.
 const memory = async (bench: Bench): Promise<void> => {
-  const count = bench.quick ? 1000 : 10_000
+  const count = bench.quick ? 1000 : 5000
   await bench.compare(
     "a browser of another node, and its place on a presence channel with 10 members",
     [{ name: "heap", unit: "bytes", better: "less" }],
@@ -181,19 +172,15 @@ const memory = async (bench: Bench): Promise<void> => {
       run: async () => {
         const { nodes: [first, second], redis } = await startBrokers(2)
         const before = await second!.broker.call("memory")
-        const { browsers, group } = await authenticated(first!.urls, count)
+        const { browsers, group } = await authenticated(first!, count)
         const joins = Array.from({ length: count }, (_, index) => subscribe(`presence-${Math.floor(index / 10)}`))
         await browsers.call("sayEach", group, joins, subscribed)
         await second!.broker.call("settled")
         const after = await second!.broker.call("memory")
-        await stopAll(browsers, first!.broker, second!.broker, redis!)
+        await stopAll(browsers, first!.broker, second!.broker, redis)
         return { values: [(after.heap - before.heap) / count], operations: count }
       }
     }],
     { rounds: 1, warmUp: false }
   )
-}
-
-const stopAll = async (...parties: ReadonlyArray<Pick<AnyParty, "stop">>): Promise<void> => {
-  for (const { stop } of parties) await stop()
 }

@@ -10,7 +10,7 @@ import { join } from "node:path"
 import * as CurveKeys from "../../../src/transport/CurveKeys.ts"
 import * as Certificates from "../../harness/certificates.ts"
 import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
-import { type AnyParty, start } from "../harness/party.ts"
+import { type AnyParty, start, stopAll } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as ClientParty from "../parties/client.ts"
@@ -39,19 +39,19 @@ export const run = async (bench: Bench): Promise<void> => {
   await bench.compare("64 requests in flight over ZeroMQ", [rate("requests")], [
     await requests("wrs", urls.zmq, false),
     await requests("wr", urls.zmq.replace(/^wrs:(.*)\?.*$/, "wr:$1"), true)
-  ], { profile: true })
+  ], { profile: true, rounds: bench.few })
   await bench.compare("64 requests in flight over TCP", [rate("requests")], [
     await requests("wrs+tcp", `${urls.tcp.replace(/\?.*/, "")}?fingerprint=${fingerprint}`, false),
     await requests("wr+tcp", urls.tcp.replace(/^wrs/, "wr").replace(/\?.*/, ""), true)
-  ], { profile: true })
+  ], { profile: true, rounds: bench.few })
 
   const encrypted = await fanOut("wss", broker, { ...urls.browsers, isEncrypted: true })
   const unencrypted = await fanOut("ws", plain, plainUrls.browsers)
   await bench.compare(`to ${receivers} browsers`, [rate("deliveries")], [
     encrypted.contestant,
     { ...unencrypted.contestant, peer: true }
-  ], { profile: true })
-  for (const { stop } of [encrypted, unencrypted, client, plain, broker]) await stop()
+  ], { profile: true, rounds: bench.few })
+  await stopAll(encrypted, unencrypted, client, plain, broker)
   rmSync(folder, { recursive: true })
 }
 

@@ -5,11 +5,12 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { BrokerConfig } from "../../../src/server/index.ts"
-import { type Bench, perSecond, rate } from "../harness/Bench.ts"
-import { type Party, start } from "../harness/party.ts"
+import type * as FloorParty from "../floors/events.ts"
+import { type Bench, floor as floorName, perSecond, rate } from "../harness/Bench.ts"
+import { type Party, start, stopAll } from "../harness/party.ts"
+import type { Functions } from "../harness/role.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as BrowsersParty from "../parties/browsers.ts"
-import type * as ClientParty from "../parties/client.ts"
 import type * as WorkerParty from "../parties/worker.ts"
 import type * as ZeromqParty from "../parties/zeromq.ts"
 
@@ -19,88 +20,100 @@ const browserCount = 32
 
 export const run = async (bench: Bench): Promise<void> => {
   for (const count of [1, 4]) {
-    const zmq = await startOwn(count, "zmq")
-    const tcp = await startOwn(count, "tcp")
-    const raw = await startRaw(count, false)
-    const acknowledged = await startRaw(count, true)
-    const stored = count === 1 ? await startStored() : []
+    const [zmq, tcp, stored, acknowledged, raw, floor] = await Promise.all([
+      startOwn(count, "zmq"),
+      startOwn(count, "tcp"),
+      count === 1 ? Promise.all([startStored(false), startStored(true)]) : [],
+      startRaw(count, true),
+      startRaw(count, false),
+      startFloor(count)
+    ])
     await bench.compare(`to ${count} ${count === 1 ? "worker" : "workers"}`, [rate("events")], [
       { name: "Kosmonaut, ZeroMQ", ...zmq },
       { name: "Kosmonaut, TCP", ...tcp },
       ...stored,
       { name: "zeromq.js with acknowledgements", peer: true, ...acknowledged },
-      { name: "zeromq.js", peer: true, ...raw }
+      { name: "zeromq.js", peer: true, ...raw },
+      { name: floorName, peer: true, ...floor }
     ], { profile: count === 1 })
-    for (const { stop } of [zmq, tcp, ...stored, acknowledged, raw]) await stop()
+    await stopAll(zmq, tcp, ...stored, acknowledged, raw, floor)
   }
 }
 
-const startStored = async () => {
-  const folders = await Promise.all([1, 2].map(() => mkdtemp(join(tmpdir(), "kosmonaut-bench-"))))
-  const remove = (own: Awaited<ReturnType<typeof startOwn>>, folder: string) => ({
+const startStored = async (fsync: boolean) => {
+  const storageDir = await mkdtemp(join(tmpdir(), "kosmonaut-bench-"))
+  const own = await startOwn(1, "zmq", { storageDir, fsync })
+  return {
     ...own,
+    name: `Kosmonaut, ZeroMQ, stored${fsync ? " with fsync" : ""}`,
     stop: async () => {
       await own.stop()
-      await rm(folder, { recursive: true })
+      await rm(storageDir, { recursive: true })
     }
-  })
-  return [
-    {
-      name: "Kosmonaut, ZeroMQ, stored",
-      ...remove(await startOwn(1, "zmq", { storageDir: folders[0]! }), folders[0]!)
-    },
-    {
-      name: "Kosmonaut, ZeroMQ, stored with fsync",
-      ...remove(await startOwn(1, "zmq", { storageDir: folders[1]!, fsync: true }), folders[1]!)
-    }
-  ]
+  }
 }
 
+const text = JSON.stringify({ trigger: { event: "chat/say", data } })
+
 const startOwn = async (count: number, kind: "zmq" | "tcp", options?: BrokerConfig.Options) => {
-  const broker = await start<BrokerParty.Functions>("broker")
+  const [broker, browsers, workers] = await Promise.all([
+    start<BrokerParty.Functions>("broker"),
+    start<BrowsersParty.Functions>("browsers"),
+    startMany<WorkerParty.Functions>(count, "worker")
+  ])
   const urls = await broker.call("start", [], options)
-  const client = await start<ClientParty.Functions>("client")
-  await client.call("connect", urls.zmq)
-  const browsers = await start<BrowsersParty.Functions>("browsers")
   const group = await browsers.call("connect", urls.browsers, browserCount, `{":connected"`)
-  const tokens = await client.call("tokens", urls.zmq, browserCount)
-  const auths = tokens.map((token) => JSON.stringify({ auth: { token } }))
+  const auths = (await broker.call("tokens", browserCount)).map((token) => JSON.stringify({ auth: { token } }))
   await browsers.call("sayEach", group, auths, `{":authenticated"`)
-  await client.stop()
-  const workers: Array<Party<WorkerParty.Functions>> = []
-  for (let i = 0; i < count; i++) {
-    const worker = await start<WorkerParty.Functions>("worker")
+  for (const worker of workers) {
     await worker.call("listen", urls[kind], 1)
     worker.counts((more) => browsers.tell("arrived", more))
-    workers.push(worker)
   }
-  const text = JSON.stringify({ trigger: { event: "chat/say", data } })
   return {
     parties: { browsers, broker, worker: workers[0]! },
     run: async (milliseconds: number) => perSecond(await browsers.call("trigger", group, text, window, milliseconds)),
-    stop: async () => {
-      for (const party of [...workers, browsers, broker]) await party.stop()
-    }
+    stop: () => stopAll(...workers, browsers, broker)
   }
 }
 
+const startFloor = async (count: number) => {
+  const [relay, browsers, workers] = await Promise.all([
+    start<FloorParty.Functions>("../floors/events"),
+    start<BrowsersParty.Functions>("browsers"),
+    startMany<FloorParty.Functions>(count, "../floors/events")
+  ])
+  // A frame has six bytes beside a short text.
+  const ports = await relay.call("relay", text.length + 6)
+  const group = await browsers.call("connect", { port: ports.browsers, path: "/" }, browserCount)
+  for (const worker of workers) {
+    await worker.call("work", ports.backends)
+    worker.counts((more) => browsers.tell("arrived", more))
+  }
+  return {
+    parties: { browsers, broker: relay, worker: workers[0]! },
+    run: async (milliseconds: number) => perSecond(await browsers.call("trigger", group, text, window, milliseconds)),
+    stop: () => stopAll(...workers, browsers, relay)
+  }
+}
+
+const startMany = <F extends Functions>(count: number, name: string): Promise<ReadonlyArray<Party<F>>> =>
+  Promise.all(Array.from({ length: count }, () => start<F>(name)))
+
 const startRaw = async (count: number, acknowledged: boolean) => {
-  const pusher = await start<ZeromqParty.Functions>("zeromq")
+  const [pusher, workers] = await Promise.all([
+    start<ZeromqParty.Functions>("zeromq"),
+    startMany<ZeromqParty.Functions>(count, "zeromq")
+  ])
   const endpoint = await pusher.call("bind", false)
-  const workers: Array<Party<ZeromqParty.Functions>> = []
-  for (let i = 0; i < count; i++) {
-    const worker = await start<ZeromqParty.Functions>("zeromq")
+  for (const worker of workers) {
     await worker.call("pull", endpoint, acknowledged)
     worker.counts((more) => pusher.tell("arrived", more))
-    workers.push(worker)
   }
   if (acknowledged) await pusher.call("heed", count)
   const json = JSON.stringify({ "chat/say": { ...data, sid: "00000000-0000-4000-8000-000000000000" } })
   return {
     parties: { broker: pusher, worker: workers[0]! },
     run: async (milliseconds: number) => perSecond(await pusher.call("push", count, json, window, milliseconds)),
-    stop: async () => {
-      for (const party of [...workers, pusher]) await party.stop()
-    }
+    stop: () => stopAll(...workers, pusher)
   }
 }

@@ -1,17 +1,17 @@
 /**
- * What an operation costs the broker while there is ten and a hundred times as much of something else: the processor time
+ * What an operation costs the broker while there is a hundred times as much of something else: the processor time
  * of its process, which tells less of the machine's noise than the time that passes.
  */
 import type { Bench, Metric } from "../harness/Bench.ts"
 import { progress } from "../harness/Bench.ts"
-import { type Party, start } from "../harness/party.ts"
+import { type Party, start, stopAll } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as ClientParty from "../parties/client.ts"
 import type * as WorkerParty from "../parties/worker.ts"
 
 const metric: Metric = { name: "processor time", unit: "µs", better: "less" }
-const steps = [1, 10, 100]
+const steps = [1, 100]
 
 /** How many browsers subscribe, unsubscribe and trigger. */
 const actors = 200
@@ -53,7 +53,7 @@ const makeWorld = async (browsers: World["browsers"], client: World["client"]): 
   await client.call("connect", urls.zmq)
   const connect = (count: number) => browsers.call("connect", urls.browsers, count, `{":connected"`)
   const group = await connect(actors)
-  const tokens = await client.call("tokens", urls.zmq, actors)
+  const tokens = await broker.call("tokens", actors)
   await browsers.call("sayEach", group, tokens.map((token) => JSON.stringify({ auth: { token } })), `{":authenticated"`)
   await browsers.call("say", await connect(1), JSON.stringify({ subscribe: { channel: "room" } }), subscribed)
   return { broker, client, browsers, url: urls.zmq, actors: group, connect }
@@ -87,8 +87,10 @@ const growing = async (
   counts: ReadonlyArray<number>,
   grow: (world: World, count: number) => Promise<void>
 ): Promise<void> => {
-  const browsers = await start<BrowsersParty.Functions>("browsers")
-  const client = await start<ClientParty.Functions>("client")
+  const [browsers, client] = await Promise.all([
+    start<BrowsersParty.Functions>("browsers"),
+    start<ClientParty.Functions>("client")
+  ])
   const worlds: Array<World> = []
   for (const count of counts) {
     progress(`${bench.scenario}: ${count} ${what}`)
@@ -113,17 +115,19 @@ const growing = async (
       Object.fromEntries(counts.map((count, index) => [`${count} ${what}`, samples[index]![operation]!]))
     )
   }
-  for (const party of [client, browsers, ...worlds.map(({ broker }) => broker)]) await party.stop()
+  await stopAll(client, browsers, ...worlds.map(({ broker }) => broker))
 }
+
+const cpuOf = async ({ broker }: World): Promise<number> => (await broker.call("usage")).cpu
 
 // Subscribing and unsubscribing take turns, until there were enough of each to measure.
 const costsOf = async (world: World, bench: Bench): Promise<ReadonlyArray<number>> => {
   const all = Object.values(operations).map((operation) => ({ operation, micros: 0, count: 0 }))
-  for (let turn = 0; turn < (bench.quick ? 2 : 8); turn++) {
+  for (let turn = 0; turn < (bench.quick ? 2 : 5); turn++) {
     for (const one of all) {
-      const before = await world.broker.call("cpu")
+      const before = await cpuOf(world)
       one.count += await one.operation(world, bench.turn / 4)
-      one.micros += await world.broker.call("cpu") - before
+      one.micros += await cpuOf(world) - before
     }
   }
   return all.map(({ count, micros }) => micros / count)
@@ -131,8 +135,10 @@ const costsOf = async (world: World, bench: Bench): Promise<ReadonlyArray<number
 
 // How a queue is filled and, once there is a worker, emptied.
 const queueing = async (bench: Bench, counts: ReadonlyArray<number>): Promise<void> => {
-  const browsers = await start<BrowsersParty.Functions>("browsers")
-  const client = await start<ClientParty.Functions>("client")
+  const [browsers, client] = await Promise.all([
+    start<BrowsersParty.Functions>("browsers"),
+    start<ClientParty.Functions>("client")
+  ])
   const world = await makeWorld(browsers, client)
   const worker = await start<WorkerParty.Functions>("worker")
   let left = 0
@@ -142,16 +148,16 @@ const queueing = async (bench: Bench, counts: ReadonlyArray<number>): Promise<vo
   })
   // The processor time of filling and of emptying.
   const cycle = async (count: number): Promise<readonly [number, number]> => {
-    const before = await world.broker.call("cpu")
+    const before = await cpuOf(world)
     // Always so many at a time: those that come together cost less, and that is not what is measured here.
     for (let waiting = 0; waiting < count; waiting += counts[0]!) await triggerAll(world, counts[0]!)
-    const full = await world.broker.call("cpu")
+    const full = await cpuOf(world)
     left = count
     const empty = new Promise<void>((resolve) => void (emptied = resolve))
     await worker.call("listen", world.url, 1)
     if (count > 0) await empty
     await worker.call("stop")
-    return [full - before, await world.broker.call("cpu") - full]
+    return [full - before, await cpuOf(world) - full]
   }
   const cycles = async (count: number, times: number) => {
     const costs: Array<readonly [number, number]> = []
@@ -166,7 +172,7 @@ const queueing = async (bench: Bench, counts: ReadonlyArray<number>): Promise<vo
     for (const [index, count] of counts.entries()) {
       progress(`${bench.scenario}: ${count} events that wait, round ${round} of ${bench.rounds}`)
       // As often as it takes to have as many in all.
-      const [fill, empty] = await cycles(count, Math.min(bench.quick ? 10 : 40, counts[2]! / count))
+      const [fill, empty] = await cycles(count, Math.min(bench.quick ? 10 : 40, counts.at(-1)! / count))
       if (round === 0) continue
       filling[index]!.push(fill! / count)
       emptying[index]!.push((empty! - coming!) / count)
@@ -176,5 +182,5 @@ const queueing = async (bench: Bench, counts: ReadonlyArray<number>): Promise<vo
     Object.fromEntries(counts.map((count, index) => [`${count} events`, samples[index]!]))
   bench.add("to trigger an event that waits, by how many do", metric, named(filling))
   bench.add("to hand one of them to a worker, by how many wait", metric, named(emptying))
-  for (const party of [world.broker, client, browsers, worker]) await party.stop()
+  await stopAll(world.broker, client, browsers, worker)
 }

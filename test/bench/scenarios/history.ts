@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type Bench, type Contestant, type Metric, perSecond, rate } from "../harness/Bench.ts"
-import { type Party, start } from "../harness/party.ts"
+import { type Party, start, stopAll } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as ClientParty from "../parties/client.ts"
@@ -22,37 +22,42 @@ export const run = async (bench: Bench): Promise<void> => {
     { name: "history in memory", options: history },
     { name: "history with storage", options: { ...history, storageDir: directory } }
   ]
-  await broadcasts(bench, settings)
-  await deliveries(bench, settings)
+  const open = await Promise.all(
+    settings.map(async ({ options, ...setting }) => ({ ...await openOwn(options), setting }))
+  )
+  await broadcasts(bench, open)
+  await deliveries(bench, open)
+  await stopAll(...open)
   await recovery(bench)
   await memory(bench)
   rmSync(directory, { recursive: true })
 }
 
-const broadcasts = async (bench: Bench, settings: ReadonlyArray<Setting>) => {
-  const open = await Promise.all(settings.map(({ options }) => openOwn(options)))
+type Open = ReadonlyArray<
+  Awaited<ReturnType<typeof openOwn>> & { readonly setting: Pick<Contestant, "name" | "peer"> }
+>
+
+const broadcasts = async (bench: Bench, open: Open) => {
   for (const fibers of [1, 64, 256]) {
     await bench.compare(
       `${fibers} ${fibers === 1 ? "fiber" : "fibers"}, no subscribers`,
       [rate("broadcasts")],
-      open.map(({ broker, client, urls }, index): Contestant => ({
-        ...settings[index]!,
+      open.map(({ broker, client, setting, urls }): Contestant => ({
+        ...setting,
         parties: { client, broker },
         run: async (milliseconds) => perSecond(await client.call("request", urls.zmq, "room", fibers, milliseconds))
       })),
-      { profile: fibers === 256 }
+      { profile: fibers === 256, rounds: bench.few }
     )
   }
-  for (const { stop } of open) await stop()
 }
 
 const subscribers = 10
 
-const deliveries = async (bench: Bench, settings: ReadonlyArray<Setting>) => {
+const deliveries = async (bench: Bench, open: Open) => {
   const contestants: Array<Contestant> = []
-  const stops: Array<() => Promise<void>> = []
-  for (const { options, ...setting } of settings) {
-    const { broker, client, stop, urls } = await openOwn(options)
+  const all: Array<Party<BrowsersParty.Functions>> = []
+  for (const { broker, client, setting, urls } of open) {
     const browsers = await start<BrowsersParty.Functions>("browsers")
     const group = await browsers.call("connect", versioned(urls.browsers), subscribers, `{":connected"`)
     await browsers.call("say", group, JSON.stringify({ subscribe: { channel: "room" } }), `{":subscribed"`)
@@ -64,10 +69,10 @@ const deliveries = async (bench: Bench, settings: ReadonlyArray<Setting>) => {
       run: async (milliseconds) =>
         perSecond(await client.call("fanOut", urls.zmq, subscribers, 12_800, 16, milliseconds, true))
     })
-    stops.push(stop, browsers.stop)
+    all.push(browsers)
   }
   await bench.compare(`to ${subscribers} browsers`, [rate("deliveries")], contestants, { profile: true })
-  for (const stop of stops) await stop()
+  await stopAll(...all)
 }
 
 const recovery = async (bench: Bench) => {
@@ -114,7 +119,8 @@ const memory = async (bench: Bench) => {
     [{
       name: "history in memory",
       run: async () => {
-        const { broker, stop } = await openOwn({
+        const broker = await start<BrokerParty.Functions>("broker")
+        await broker.call("start", ["room"], {
           channelRules: [{ pattern: "room", history: { count: 2 * count, size: 2 ** 40 } }],
           history: { vhostSize: 2 ** 40, totalSize: 2 ** 40 }
         })
@@ -122,31 +128,23 @@ const memory = async (bench: Bench) => {
         const before = await broker.call("memory")
         await broker.call("broadcast", "room", count)
         const after = await broker.call("memory")
-        await stop()
+        await broker.stop()
         return { values: [(after.heap - before.heap) / count], operations: count }
       }
     }],
-    { rounds: 2, warmUp: false }
+    { rounds: 1, warmUp: false }
   )
-}
-
-interface Setting {
-  readonly name: string
-  readonly options: Options
-  readonly peer?: boolean
 }
 
 const versioned = ({ path, port }: { readonly port: number; readonly path: string }) => ({ port, path: `${path}?v=1` })
 
 const openOwn = async (options: Options) => {
-  const broker = await start<BrokerParty.Functions>("broker")
+  const [broker, client] = await Promise.all([
+    start<BrokerParty.Functions>("broker"),
+    start<ClientParty.Functions>("client")
+  ])
   const urls = await broker.call("start", ["room"], options)
-  const client = await start<ClientParty.Functions>("client")
   await client.call("connect", urls.zmq)
   const stop = () => stopAll(broker, client)
   return { broker, client, urls, stop }
-}
-
-const stopAll = async (...parties: ReadonlyArray<Pick<Party<never>, "stop">>) => {
-  for (const party of parties) await party.stop()
 }

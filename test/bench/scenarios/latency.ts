@@ -2,9 +2,10 @@
  * How long a broadcast takes to be answered while there is half the load that 64 fibers make, whoever is asked and whether
  * it keeps up or not.
  */
-import { type Bench, type Metric, spreadOf } from "../harness/Bench.ts"
+import type * as FloorParty from "../floors/requests.ts"
+import { type Bench, floor as floorName, type Metric, spreadOf } from "../harness/Bench.ts"
 import type { Done, Latencies } from "../harness/pace.ts"
-import { start } from "../harness/party.ts"
+import { start, startPair, stopAll } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as ClientParty from "../parties/client.ts"
 import type * as ZeromqParty from "../parties/zeromq.ts"
@@ -13,12 +14,16 @@ const metrics = ["p50", "p99", "p99.9"].map((name): Metric => ({ name, unit: "ms
 const fibers = 64
 
 export const run = async (bench: Bench): Promise<void> => {
-  const broker = await start<BrokerParty.Functions>("broker")
+  const [broker, client, rawPair, floor] = await Promise.all([
+    start<BrokerParty.Functions>("broker"),
+    start<ClientParty.Functions>("client"),
+    startPair<ZeromqParty.Functions>("zeromq"),
+    startPair<FloorParty.Functions>("../floors/requests")
+  ])
   const urls = await broker.call("start", ["room"])
-  const client = await start<ClientParty.Functions>("client")
-  const rawServer = await start<ZeromqParty.Functions>("zeromq")
-  const rawClient = await start<ZeromqParty.Functions>("zeromq")
-  await rawClient.call("connect", await rawServer.call("bind", true))
+  const rawClient = rawPair.client
+  await rawClient.call("connect", await rawPair.server.call("bind", true))
+  await floor.client.call("connect", await floor.server.call("bind"))
   for (const url of [urls.zmq, urls.tcp]) await client.call("connect", url)
 
   const halfOf = async (request: () => Promise<Done>): Promise<number> => {
@@ -44,6 +49,11 @@ export const run = async (bench: Bench): Promise<void> => {
       name: `zeromq.js, ${raw} requests/s`,
       peer: true,
       run: async (milliseconds) => outcomeOf(await rawClient.call("openLoop", raw, 2 * milliseconds))
+    },
+    {
+      name: `${floorName}, ${tcp} requests/s`,
+      peer: true,
+      run: async (milliseconds) => outcomeOf(await floor.client.call("openLoop", tcp, 2 * milliseconds))
     }
   ])
   await bench.compare("all at half of what zeromq.js can", metrics, [
@@ -54,7 +64,7 @@ export const run = async (bench: Bench): Promise<void> => {
       run: async (milliseconds) => outcomeOf(await rawClient.call("openLoop", raw, 2 * milliseconds))
     }
   ])
-  for (const party of [broker, client, rawServer, rawClient]) await party.stop()
+  await stopAll(broker, client, rawPair, floor)
 }
 
 const outcomeOf = ({ p50, p99, p999 }: Latencies) => ({ values: [p50, p99, p999] })

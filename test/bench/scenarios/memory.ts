@@ -2,46 +2,41 @@
  * What a connection of a browser that says nothing costs in the server's memory, and what a subscription costs: what is there
  * after a garbage collection, less what was there before. Each turn has a server of its own.
  */
-import { execFileSync } from "node:child_process"
+import type * as FloorParty from "../floors/subscriptions.ts"
 import type { Bench, Contestant, Metric, Outcome } from "../harness/Bench.ts"
-import { type AnyParty, start } from "../harness/party.ts"
+import { type AnyParty, type Party, start } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as SocketIoParty from "../parties/socketIo.ts"
 import type * as WsParty from "../parties/ws.ts"
 
+/** Each connection is an open file, here and there: systems allow 1024 or many more. */
+const connections = 2000
 const channelsEach = 10
 
 export const run = async (bench: Bench): Promise<void> => {
-  const [few, many] = await connectionsOf(bench.quick)
-  const metrics = [
-    ...[few, many].flatMap((count) => [
-      kilobytes(`a connection, of ${count}: heap`),
-      kilobytes(`a connection, of ${count}: resident`)
-    ]),
-    kilobytes(`a subscription, of ${few * channelsEach}: heap`)
-  ]
+  const count = bench.quick ? connections / 10 : connections
+  const browsers = await start<BrowsersParty.Functions>("browsers")
+  const subscription = kilobytes(`a subscription, of ${count * channelsEach}: heap`)
   const turn = (name: string, peer: boolean, open: Open): Contestant => ({
     name,
     peer,
-    run: () => turnOf(few, many, open)
+    run: () => turnOf(browsers, count, open)
   })
-  await bench.compare("of one server", metrics, [
-    turn("Kosmonaut", false, openOwn),
-    turn("bare ws", true, openWs),
-    turn("Socket.IO", true, openSocketIo)
-  ], { rounds: bench.quick ? 1 : bench.rounds, warmUp: false })
+  const options = { rounds: bench.quick ? 1 : bench.rounds, warmUp: false }
+  await bench.compare(
+    "of one server",
+    [kilobytes(`a connection, of ${count}: heap`), kilobytes(`a connection, of ${count}: resident`), subscription],
+    [turn("Kosmonaut", false, openOwn), turn("bare ws", true, openWs), turn("Socket.IO", true, openSocketIo)],
+    options
+  )
+  await bench.compare("without a server", [subscription], [
+    { name: "an entry of a Map and one of a Set", run: () => floorOf(count) }
+  ], { ...options, rounds: 1 })
+  await browsers.stop()
 }
 
 const kilobytes = (name: string): Metric => ({ name, unit: "KB", better: "less" })
-
-// Each connection is an open file, here and there.
-const connectionsOf = async (quick: boolean): Promise<readonly [number, number]> => {
-  const files = Number(execFileSync("sh", ["-c", "ulimit -n"], { encoding: "utf8" })) || 1_000_000
-  // Of which the broker keeps a tenth for others than browsers.
-  const many = Math.min(quick ? 2000 : 10_000, Math.floor(0.8 * files))
-  return [Math.floor(many / 5), many]
-}
 
 /** A server that browsers can connect to, and a way to subscribe a group of them to some channels. */
 type Open = (browsers: Browsers) => Promise<{
@@ -50,34 +45,39 @@ type Open = (browsers: Browsers) => Promise<{
   readonly subscribe: (group: number) => Promise<void>
 }>
 
-type Browsers = Awaited<ReturnType<typeof startBrowsers>>
-const startBrowsers = () => start<BrowsersParty.Functions>("browsers")
+type Browsers = Party<BrowsersParty.Functions>
 
-const turnOf = async (few: number, many: number, open: Open): Promise<Outcome> => {
-  const browsers = await startBrowsers()
+const turnOf = async (browsers: Browsers, count: number, open: Open): Promise<Outcome> => {
   const { connect, server, subscribe } = await open(browsers)
   // Once, so that what is compiled or kept for all is there.
-  await subscribe(await connect(20))
+  const first = await connect(20)
+  await subscribe(first)
   const before = await server.call("memory")
-  const group = await connect(few)
-  const withFew = await server.call("memory")
+  const group = await connect(count)
+  const connected = await server.call("memory")
   await subscribe(group)
   const subscribed = await server.call("memory")
-  await connect(many - few)
-  const withMany = await server.call("memory")
-  await browsers.stop()
+  for (const each of [first, group]) await browsers.call("close", each)
   await server.stop()
-  const subscriptions = subscribed.heap - withFew.heap
-  const each = (bytes: number, count: number) => bytes / count / 1024
   return {
     values: [
-      each(withFew.heap - before.heap, few),
-      each(withFew.rss - before.rss, few),
-      each(withMany.heap - before.heap - subscriptions, many),
-      each(withMany.rss - before.rss, many),
-      each(subscriptions, few * channelsEach)
+      each(connected.heap - before.heap, count),
+      each(connected.rss - before.rss, count),
+      each(subscribed.heap - connected.heap, count * channelsEach)
     ]
   }
+}
+
+const each = (bytes: number, count: number) => bytes / count / 1024
+
+const floorOf = async (count: number): Promise<Outcome> => {
+  const floor = await start<FloorParty.Functions>("../floors/subscriptions")
+  await floor.call("connect", count)
+  const before = await floor.call("memory")
+  await floor.call("subscribe", channelsEach)
+  const after = await floor.call("memory")
+  await floor.stop()
+  return { values: [each(after.heap - before.heap, count * channelsEach)] }
 }
 
 const openOwn: Open = async (browsers) => {

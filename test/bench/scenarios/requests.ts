@@ -3,17 +3,14 @@
  * itself responds, or passes the request on to another of its clients.
  */
 import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
-import { type AnyParty, type Party, start } from "../harness/party.ts"
+import { type AnyParty, type Party, start, stopAll } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as CallersParty from "../parties/callers.ts"
-import type * as ClientParty from "../parties/client.ts"
 import type * as SocketIoParty from "../parties/socketIo.ts"
 import type * as WorkerParty from "../parties/worker.ts"
 
 export const run = async (bench: Bench): Promise<void> => {
-  const own = await startOwn("zmq")
-  const ownTcp = await startOwn("tcp")
-  const socketIo = await startSocketIo()
+  const [own, ownTcp, socketIo] = await Promise.all([startOwn("zmq"), startOwn("tcp"), startSocketIo()])
   for (const width of [1, 64]) {
     await bench.compare(`${width} in flight`, [rate("requests")], [
       ...own.contestants(width),
@@ -23,7 +20,7 @@ export const run = async (bench: Bench): Promise<void> => {
       profile: width === 64
     })
   }
-  for (const { stop } of [own, ownTcp, socketIo]) await stop()
+  await stopAll(own, ownTcp, socketIo)
 }
 
 interface Caller {
@@ -44,10 +41,7 @@ const contestantsOf = (callers: ReadonlyArray<Caller>, others: Readonly<Record<s
 const startOwn = async (transport: "zmq" | "tcp") => {
   const broker = await start<BrokerParty.Functions>("broker")
   const urls = await broker.call("start", [])
-  const client = await start<ClientParty.Functions>("client")
-  await client.call("connect", urls.zmq)
-  const tokens = await client.call("tokens", urls.zmq, 3)
-  await client.stop()
+  const tokens = await broker.call("tokens", 3)
   const worker = await start<WorkerParty.Functions>("worker")
   await worker.call("respond", urls[transport])
   const url = `ws://127.0.0.1:${urls.browsers.port}${urls.browsers.path}`
@@ -63,7 +57,7 @@ const startOwn = async (transport: "zmq" | "tcp") => {
   await add(`A Client and a worker over ${name}`, (callers) => callers.call("client", urls[transport]))
   return {
     contestants: contestantsOf(callers, { broker, worker }),
-    stop: () => stopAll([...callers.map(({ callers }) => callers), worker, broker])
+    stop: () => stopAll(...callers.map(({ callers }) => callers), worker, broker)
   }
 }
 
@@ -84,10 +78,6 @@ const startSocketIo = async () => {
   ]
   return {
     contestants: (width: number) => both.flatMap((contestants) => contestants(width)),
-    stop: () => stopAll([callers, worker, server])
+    stop: () => stopAll(callers, worker, server)
   }
-}
-
-const stopAll = async (parties: ReadonlyArray<AnyParty>) => {
-  for (const party of parties) await party.stop()
 }

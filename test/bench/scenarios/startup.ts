@@ -13,7 +13,7 @@ import type { Bench } from "../harness/Bench.ts"
 const pathOf = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 const root = pathOf("../../..")
 const main = `${root}dist/cli/Main.js`
-const ports = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0", "--admin-port", "0"]
+const free = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0", "--admin-port", "0"]
 
 export const run = async (bench: Bench): Promise<void> => {
   execFileSync(process.execPath, ["build.ts", "commandLine"], { cwd: root, stdio: ["ignore", 2, 2] })
@@ -22,18 +22,31 @@ export const run = async (bench: Bench): Promise<void> => {
   const program = (name: string, args: ReadonlyArray<string>, env?: Record<string, string>) => ({
     name,
     peer: env === undefined,
-    run: async () => ({ values: [await timeOf(args, { XDG_CACHE_HOME: cache, ...env })] })
+    run: async () => ({
+      values: [await timeOf(args, { XDG_CACHE_HOME: cache, KOSMONAUT_ADMIN_COOKIE: "0".repeat(40), ...env })]
+    })
   })
   await bench.compare("of the command line", [{ name: "time", unit: "ms", better: "less" }], [
     program("kosmonaut --help", [main, "--help"], {}),
     program("kosmonaut --help, nothing kept", [main, "--help"], none),
-    program("kosmonaut serve", [main, "serve", ...ports], {}),
-    program("kosmonaut serve, nothing kept", [main, "serve", ...ports], none),
+    program("kosmonaut serve", [main, "serve", ...free], {}),
+    program("kosmonaut serve, nothing kept", [main, "serve", ...free], none),
+    program("import \"effect\"", ["--input-type=module", "-e", `import "effect"`], {}),
+    program("http and ZeroMQ", ["-e", ports], {}),
     program("Socket.IO", ["-e", socketIo]),
     program("Node.js alone", ["-e", "0"])
-  ], { rounds: bench.quick ? 5 : 3 * bench.rounds })
+  ], { rounds: bench.quick ? 3 : 2 * bench.rounds })
   rmSync(cache, { recursive: true })
 }
+
+// The least that a broker needs.
+const ports = `
+  require("node:http").createServer().listen(0, "127.0.0.1", async () => {
+    const { Router } = require("zeromq")
+    await new Router().bind("tcp://127.0.0.1:*")
+    console.log("ready")
+  })
+`
 
 const socketIo = `
   const http = require("node:http").createServer()
@@ -44,7 +57,11 @@ const socketIo = `
 /** Until it is ready or, if it never is, until it has ended. What it keeps it writes when it ends. */
 const timeOf = async (args: ReadonlyArray<string>, env: Record<string, string>): Promise<number> => {
   const started = performance.now()
-  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] })
+  const child = spawn(process.execPath, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "inherit"]
+  })
   const ended = once(child, "exit")
   const ready = new Promise<void>((resolve) =>
     child.stdout.on("data", (text) => String(text).startsWith("ready") && resolve())

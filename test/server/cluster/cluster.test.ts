@@ -9,6 +9,7 @@ import * as Browser from "../../harness/Browser.ts"
 import { eventually } from "../../harness/eventually.ts"
 import { logged } from "../../harness/logged.ts"
 import { describeWithRedis, type RedisServer, start } from "../../harness/redisServer.ts"
+import * as TcpProxy from "../../harness/TcpProxy.ts"
 import { token } from "../../harness/TestBroker.ts"
 
 const free = { websocketPort: 0, backendPort: 0, tcpPort: 0, admin: { port: 0 } }
@@ -151,6 +152,19 @@ describeWithRedis("A broker with Redis", () => {
       expect(answer.body.problems).toEqual(["Redis cannot be reached"])
       expect((yield* get(node, "/health")).status).toBe(200)
       yield* server.restart
+      yield* eventually(get(node, "/ready"), ({ status }) => status === 200)
+    }))
+
+  it.live("is not ready while nothing comes back from the log, though all connections stand", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const proxy = yield* TcpProxy.make(server.port)
+      const node = yield* nodeOf({ url: Redacted.make(`redis://127.0.0.1:${proxy.port}`) })
+      expect((yield* get(node, "/ready")).status).toBe(200)
+      yield* proxy.stall
+      const { body, status } = yield* get(node, "/ready")
+      expect([status, body.problems]).toEqual([503, ["broadcasts do not come back from the log within 2 seconds"]])
+      yield* proxy.goOn
       yield* eventually(get(node, "/ready"), ({ status }) => status === 200)
     }))
 

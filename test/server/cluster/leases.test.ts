@@ -46,7 +46,7 @@ const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
 const makeModel = () => {
   const leases = new Map<string, number>()
   const log: Array<readonly [node: string, time: number, entry: string | undefined]> = []
-  let calm = 0
+  let [calm, renewed] = [0, Infinity]
   const end = (node: string, now: number) => {
     leases.delete(node)
     log.push([node, now, undefined])
@@ -56,9 +56,10 @@ const makeModel = () => {
     log,
     join: (node: string, now: number) => void leases.set(node, now + lease),
     renew: (node: string, now: number): ReadonlyArray<string> | "lost" => {
-      const ends = leases.get(node)
-      if (ends === undefined) return "lost"
-      if (ends < now) calm = now + lease
+      if (!leases.has(node)) return "lost"
+      const away = now - renewed
+      if (away > lease || away > lease / 2 && now > calm + lease) calm = now + lease
+      renewed = now
       leases.set(node, now + lease)
       if (now < calm) return []
       const over = [...leases].filter(([, ends]) => ends < now).toSorted(([a, x], [b, y]) => x - y || (a < b ? -1 : 1))
@@ -81,6 +82,42 @@ describeWithRedis("The scripts of leases", () => {
       )
       if (checked._tag === "Falsified") expect.fail(inspect(checked, { depth: 5 }))
       expect(checked._tag).toBe("Passed")
+    }))
+
+  it.live("end none after Redis stood still for less than a lease, until all have had the time to come back", () =>
+    Effect.gen(function*() {
+      const redis = yield* Connection.make((yield* start()).url)
+      const at = (now: number, script: Script.Script, node: string, ...args: ReadonlyArray<string | number>) =>
+        Effect.andThen(redis.send("SET", time, String(now)), redis.run(script, [Keys.leases], [node, ...args]))
+      const renew = (now: number, node: string) => at(now, scripts.renew, node, "{}", lease)
+      yield* redis.send("SET", time, "10000")
+      for (const node of ["early", "late", "gone"]) {
+        yield* redis.run(scripts.join, [], [node, "{}", lease, Keys.layoutVersion])
+      }
+      yield* renew(10_100, "early")
+      yield* renew(12_000, "late")
+      // From 12.1 to 16.9 seconds; the connection of `early` must be opened again, and its lease was over at 16.1.
+      expect(yield* renew(16_900, "late")).toEqual([])
+      expect(yield* renew(18_900, "early")).toEqual([])
+      for (const now of [18_950, 20_950, 22_800]) expect(yield* renew(now, "late")).toEqual([])
+      expect(yield* renew(22_850, "early")).toEqual([])
+      // It has not come back.
+      expect(yield* renew(22_901, "early")).toEqual(["gone"])
+    }))
+
+  it.live("end those of nodes that are gone though the only other one is always late", () =>
+    Effect.gen(function*() {
+      const redis = yield* Connection.make((yield* start()).url)
+      yield* redis.send("SET", time, "10000")
+      for (const node of ["slow", "gone"]) {
+        yield* redis.run(scripts.join, [], [node, "{}", lease, Keys.layoutVersion])
+      }
+      const ended: Array<unknown> = []
+      for (let now = 12_000; now <= 28_000; now += 4000) {
+        yield* redis.send("SET", time, String(now))
+        ended.push(yield* redis.run(scripts.renew, [Keys.leases], ["slow", "{}", lease]))
+      }
+      expect(ended).toEqual([[], [], [], ["gone"], []])
     }))
 })
 

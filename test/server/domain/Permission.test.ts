@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result } from "effect"
+import v8 from "node:v8"
+import vm from "node:vm"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import { cpuTime } from "../../harness/cpuTime.ts"
@@ -71,6 +73,8 @@ describe("Permission", () => {
     ["a long text, repeated", `(${"a".repeat(990)}){1000}`],
     ["a long text, repeated at least so often", `(${"[)]a".repeat(200)}){1000,}`],
     ["optional ones, each followed by as many others", "(a?){1000}a{0,900}b"],
+    ["many classes of Unicode, of hundreds of ranges each", "\\pL".repeat(300)],
+    ["many of them in other classes", "[^\\pL\\pN]".repeat(20)],
     ["classes that are large", `[^${"a-z0-9".repeat(10)}]{600}{2}`]
   ])("rejects %s", (_, pattern) => {
     const failure = failureOf(pattern)
@@ -95,7 +99,8 @@ describe("Permission", () => {
     ["a class that begins with a bracket", "[]a]{100}"],
     ["a named class", "[[:alpha:](]{500}"],
     ["an escaped brace", "a\\{1000}\\{1000}"],
-    ["a letter class", "\\pL{1000}"]
+    ["a letter class", "\\pL{1000}"],
+    ["some letter classes", "(?i)[\\pL\\pN_-]{1,64}-[\\pL\\pN]+"]
   ])("accepts %s", (_, pattern) => {
     expect(Result.isSuccess(Permission.make("joe", pattern))).toBe(true)
   })
@@ -119,6 +124,36 @@ describe("Permission", () => {
     expect(allows(name)).toBe(false)
     // A backtracking engine would take longer than the world has existed.
     expect(cpuTime() - start).toBeLessThan(1000)
+  })
+
+  it("takes no more memory than it says, whatever names it is matched with", () => {
+    v8.setFlagsFromString("--expose-gc")
+    const collect = vm.runInNewContext("gc") as () => void
+    const used = () => {
+      collect()
+      const { arrayBuffers, heapUsed } = process.memoryUsage()
+      return arrayBuffers + heapUsed
+    }
+    // Names that meet another state of the first pattern with almost each letter.
+    const names = Array.from(
+      { length: 200 },
+      (_, n) => Array.from({ length: 200 }, (_, at) => (n * n + at * at * at + n * at) % 7 < 3 ? "a" : "b").join("")
+    )
+    const patterns = (n: number) => [`(a|b)*a(a|b){14}-${n}`, `[\\pL\\pN_-]{1,400}${n}`, `(a?){1,90}[^c]*b?${n}`]
+    const matched = (n: number) =>
+      patterns(n).map((pattern) => {
+        const compiled = Result.getOrThrow(Permission.compile(pattern))
+        names.forEach(compiled.allows)
+        return compiled
+      })
+    // What the package makes once.
+    matched(99)
+    const before = used()
+    const all = Array.from({ length: 8 }, (_, n) => matched(n)).flat()
+    const said = all.reduce((sum, { bytes }) => sum + bytes, 0)
+    expect(used() - before).toBeLessThan(said)
+    // And that is not much.
+    expect(said / all.length).toBeLessThan(700_000)
   })
 
   it.prop("a quoted name allows that name alone", [channel, channel], ([name, other]) => {

@@ -68,7 +68,7 @@ const expectConsistent = (state: VhostState) => {
   }
   for (const [browser, { channels, dataSize }] of state.subscriptions) {
     const own = all.filter((one) => one.browser === browser)
-    expect([channels.size, dataSize]).toEqual([
+    expect([channels.length, dataSize]).toEqual([
       own.length,
       own.reduce((sum, { data }) => sum + (data.text === "{}" ? 0 : data.text.length), 0)
     ])

@@ -241,6 +241,14 @@ const entriesOf = (steps: ReadonlyArray<Step>, isJoined: boolean) => {
   return entries
 }
 
+/** Restores a replica from the parts of a snapshot. */
+const restored = (replica: Replica.Replica, offset: number, parts: ReadonlyArray<string>): boolean => {
+  const steps = SnapshotReader.restore(replica, { epoch: "epoch", offset, parts })
+  let step = steps.next()
+  while (step.done !== true) step = steps.next()
+  return step.value
+}
+
 describe("replicas", () => {
   it("are collected in small steps", () => {
     const { apply, replica } = makeReplica(nodes[2])
@@ -309,11 +317,50 @@ describe("replicas", () => {
     // It is written while more is applied.
     entries.slice(at).forEach(whole.apply)
     const late = makeReplica("0000000f")
-    SnapshotReader.restore(late.replica, { epoch: "epoch", offset, parts: [...records] })
+    expect(restored(late.replica, offset, [...records])).toBe(true)
     expect(settledOf(late.replica.state)).toEqual(before)
     expect([late.replica.lifecycle, [...late.replica.nodes], late.replica.offset, late.replica.time]).toEqual(head)
     entries.slice(at).forEach(late.apply)
     expect(settledOf(late.replica.state)).toEqual(settledOf(whole.replica.state))
     expect(late.replica.pending).toEqual(whole.replica.pending)
   }, costly(60, 80))
+  it("refuse a snapshot with a record that they do not know, or that ends too early", () => {
+    const whole = makeReplica(nodes[2])
+    entriesOf([{ _tag: "Enter", sid: "a", uid: "joe" }], true).forEach(whole.apply)
+    const steps = Snapshot.collect(whole.replica)
+    let step = steps.next()
+    while (step.done !== true) step = steps.next()
+    const parts = [...step.value]
+    const outcomes = [parts, [...parts, "?"], [...parts, "constructor"], [
+      ...parts.slice(0, -1),
+      parts.at(-1)!.slice(0, -1)
+    ]]
+      .map((parts) => {
+        const { replica } = makeReplica("0000000f")
+        return [restored(replica, 7, parts), replica.offset]
+      })
+    expect(outcomes).toEqual([[true, 7], [false, 0], [false, 0], [false, 0]])
+  })
+
+  it("restore a large snapshot in many small steps", () => {
+    const whole = makeReplica(nodes[2])
+    const text = Array.from(
+      { length: 10_000 },
+      (_, index) => Operations.write({ _tag: "EnterBrowser", sid: `many-${index}`, version: 1 })
+    )
+    entriesOf([], true).forEach(whole.apply)
+    whole.apply({ offset: 100, time: 1, node: nodes[0], entry: Replica.entryOf(1, text) })
+    const collected = Snapshot.collect(whole.replica)
+    let step = collected.next()
+    while (step.done !== true) step = collected.next()
+    const { replica } = makeReplica("0000000f")
+    const counts = [0]
+    for (
+      const _ of SnapshotReader.restore(replica, { epoch: "epoch", offset: 100, parts: [[...step.value].join("")] })
+    ) {
+      counts.push([...replica.state.browsers.all()].length)
+    }
+    const added = counts.slice(1).map((count, index) => count - counts[index]!)
+    expect([[...replica.state.browsers.all()].length, Math.max(...added)]).toEqual([10_000, 200])
+  })
 })

@@ -9,9 +9,11 @@ import * as Browsers from "../../../src/server/engine/Browsers.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
 import { decide } from "../../../src/server/engine/internal/decisions.ts"
 import * as Limits from "../../../src/server/engine/internal/limits.ts"
+import * as Operations from "../../../src/server/engine/internal/operations.ts"
 import { RemoteBrowser } from "../../../src/server/engine/internal/remoteBrowser.ts"
 import * as Replica from "../../../src/server/engine/internal/replica.ts"
 import * as ReplicatedLog from "../../../src/server/engine/internal/replicatedLog.ts"
+import * as Snapshot from "../../../src/server/engine/internal/snapshot.ts"
 import type { Intent } from "../../../src/server/engine/Log.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { contentOf } from "../../harness/intents.ts"
@@ -80,6 +82,30 @@ const two = Effect.gen(function*() {
   const shared = SharedLog.make()
   return { shared, first: yield* makeNode(shared, "00000001"), second: yield* makeNode(shared, "00000002") }
 })
+
+/** Whenever somebody looks at it, 5 ms have passed: each step is a turn. */
+const hasty = Effect.clockWith((clock) =>
+  Effect.sync(() => {
+    let nanos = 0n
+    return Object.assign(Object.create(clock), { monotonicTimeNanosUnsafe: () => nanos += 5_000_000n }) as Clock.Clock
+  })
+)
+
+/** The parts of a snapshot with so many channels. */
+const snapshotOf = (count: number): ReadonlyArray<string> => {
+  const clock = Effect.runSync(Effect.service(Clock.Clock))
+  const replica = Replica.make("0000000a", new Map(), { ...limits, clock, rules, epoch: "" })
+  const operations = Array.from(
+    { length: count },
+    (_, index) => Operations.write({ _tag: "OpenChannel", channel: `room-${index}` })
+  )
+  const entry = Replica.entryOf(1, [Operations.write({ _tag: "EnterNode", limits }), ...operations])
+  for (const _ of Replica.apply(replica, { offset: 9, time: 0, node: "0000000a", entry }, () => {}));
+  const steps = Snapshot.collect(replica)
+  let step = steps.next()
+  while (step.done !== true) step = steps.next()
+  return [...step.value]
+}
 
 describe("a log of several nodes", () => {
   it.effect("delivers a broadcast of any node once to the browsers of each, in the same order", () =>
@@ -298,6 +324,46 @@ describe("a log of several nodes", () => {
       expect(contentsOf(first)).toEqual(contentsOf(second))
     }))
 
+  it.effect("connects and disconnects a browser once if nobody knows whether its entry is there, and it is", () =>
+    Effect.gen(function*() {
+      const { first, second, shared } = yield* two
+      shared.failNext("doubtful", "lost", "doubtful")
+      shared.hold()
+      const browser = FakeBrowser.make("00000001-1", undefined, 1)
+      first.browsers.enterUnsafe(browser)
+      const opened = yield* Effect.forkChild(Effect.flip(first.channels.open("a")), { startImmediately: true })
+      const left = yield* Effect.forkChild(first.browsers.leave(browser, false), { startImmediately: true })
+      yield* seconds
+      yield* Fiber.join(left)
+      expect(yield* Fiber.join(opened)).toMatchObject({ detail: expect.stringContaining("may have been done") })
+      shared.release()
+      yield* first.channels.open("b")
+      yield* settled(first, second)
+      expect(shared.emitted().map(({ event }) => event)).toEqual([
+        ":lifecycle/browserConnected",
+        ":lifecycle/browserDisconnected"
+      ])
+      expect((yield* second.channels.list).map(({ name }) => name)).toEqual(["a", "b"])
+      expect(contentsOf(first)).toEqual(contentsOf(second))
+    }))
+
+  it.effect("does later what must be, and nothing that failed and waits for it", () =>
+    Effect.gen(function*() {
+      const { first, second, shared } = yield* two
+      shared.failNext("lost", "lost", "lost")
+      yield* first.connect()
+      const opened = yield* Effect.forkChild(Effect.flip(first.channels.open("a")), { startImmediately: true })
+      yield* turns
+      const waiting = yield* Effect.forkChild(Effect.flip(first.channels.open("b")), { startImmediately: true })
+      yield* seconds
+      for (const fiber of [opened, waiting]) {
+        expect(yield* Fiber.join(fiber)).toMatchObject({ detail: expect.stringContaining("nothing was done") })
+      }
+      yield* settled(first, second)
+      expect(yield* second.channels.list).toEqual([])
+      expect(second.browsers.count()).toBe(1)
+    }))
+
   it.effect("appends nothing of what was interrupted before, and all else", () =>
     Effect.gen(function*() {
       const { first, second } = yield* two
@@ -366,12 +432,7 @@ describe("a log of several nodes", () => {
   it.effect("collects a snapshot in turns, at one position", () =>
     Effect.gen(function*() {
       const shared = SharedLog.make()
-      // Whenever somebody looks at it, 5 ms have passed: each step is a turn.
-      let nanos = 0n
-      const clock = Object.assign(Object.create(yield* Clock.Clock), {
-        monotonicTimeNanosUnsafe: () => nanos += 5_000_000n
-      }) as Clock.Clock
-      const first = yield* makeNode(shared, "00000001", { clock, batch: 1 })
+      const first = yield* makeNode(shared, "00000001", { clock: yield* hasty, batch: 1 })
       const second = yield* makeNode(shared, "00000002")
       yield* first.channels.open("room")
       yield* settled(second)
@@ -429,6 +490,41 @@ describe("a log of several nodes", () => {
       yield* turns
       const why = expect.stringContaining("The entry 4 of the log is of another version of the broker")
       expect(shared.givenUp()).toEqual([["00000001", why], ["00000002", why]])
+    }))
+
+  it.effect("does not begin with a snapshot that it cannot read, and gives up its lease if it must", () =>
+    Effect.gen(function*() {
+      const { first, shared } = yield* two
+      const why = "the snapshot at the entry 9 of the log is of another version of the broker"
+      yield* settled(first)
+      shared.lose({ offset: 9, parts: ["V"] })
+      yield* turns
+      yield* turns
+      expect(shared.givenUp()).toEqual([
+        ["00000001", expect.stringContaining(why)],
+        ["00000002", expect.stringContaining(why)]
+      ])
+      const error = yield* Effect.flip(makeNode(shared, "00000003"))
+      expect(error.message).toContain(why)
+    }))
+
+  it.effect("begins anew in turns, and closes the browsers that come meanwhile", () =>
+    Effect.gen(function*() {
+      const shared = SharedLog.make()
+      const first = yield* makeNode(shared, "00000001", { clock: yield* hasty })
+      const second = yield* makeNode(shared, "00000002")
+      shared.lose({ offset: 9, parts: snapshotOf(2000) })
+      yield* Effect.repeat(Effect.yieldNow, { until: () => first.state.channels.size > 0 })
+      const during = yield* first.connect()
+      expect(first.state.channels.size).toBeLessThan(2000)
+      yield* Effect.repeat(turns, { until: () => first.state.channels.size === 2000 })
+      yield* settled(first, second)
+      yield* turns
+      expect([during.closedWith(), first.browsers.count()]).toEqual([1012, 0])
+      const after = yield* first.connect("joe")
+      yield* settled(first, second)
+      expect([after.closedWith(), second.browsers.count()]).toEqual([undefined, 1])
+      expect(contentsOf(first)).toEqual(contentsOf(second))
     }))
 
   it.effect("refuses more than can wait", () =>

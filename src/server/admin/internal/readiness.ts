@@ -1,6 +1,7 @@
 /**
- * Whether the broker would deliver: its browsers' port answers a request, what its vhosts have recorded can be written to the storage,
- * and a node of a cluster reaches the others. A broker may be alive and not that, as one that is stopping.
+ * Whether the broker would deliver: its browsers' port answers a request, a probe comes back on the way of all changes of each vhost, and
+ * what its vhosts have recorded can be written to the storage. Of several nodes that way is the log in Redis, which all of them read. A
+ * broker may be alive and not that, as one that is stopping.
  *
  * Everybody who reaches the port may ask, so all who ask at the same time share one check.
  */
@@ -10,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Http from "node:http"
 import * as Https from "node:https"
 import { Cluster } from "../../engine/Cluster.ts"
+import type { Vhost } from "../../engine/Vhosts.ts"
 import { ofView } from "../../engine/VhostViews.ts"
 import type { Vhosts } from "../../Vhosts.ts"
 
@@ -27,8 +29,16 @@ export const make = Effect.fnUntraced(function*(vhosts: Vhosts["Service"], probe
       Effect.all([
         Effect.sync(() => isStopping() ? ["the broker is stopping"] : []),
         check("the port of browsers does not answer", request(probe)),
-        check("the storage cannot be written to", persisted(vhosts)),
-        Effect.sync(() => Option.toArray(Option.fromUndefinedOr(cluster?.problem())))
+        check("the storage cannot be written to", ofAll(vhosts, ({ journal }) => journal.persisted)),
+        // A node may know why: then that is the problem.
+        Effect.map(
+          check(
+            "broadcasts do not come back from the log within 2 seconds",
+            ofAll(vhosts, ({ channels }) => channels.probe)
+          ),
+          (late) =>
+            Option.match(Option.fromUndefinedOr(cluster?.problem()), { onNone: () => late, onSome: (known) => [known] })
+        )
       ], { concurrency: "unbounded" }),
       (problems) => problems.flat()
     ),
@@ -42,11 +52,10 @@ const check = (problem: string, effect: Effect.Effect<unknown, unknown>) =>
     Effect.match({ onSuccess: (): ReadonlyArray<string> => [], onFailure: () => [problem] })
   )
 
-const persisted = (vhosts: Vhosts["Service"]) =>
+const ofAll = (vhosts: Vhosts["Service"], one: (vhost: Vhost) => Effect.Effect<unknown, unknown>) =>
   Effect.flatMap(
     vhosts.list,
-    (all) =>
-      Effect.forEach(all, (vhost) => ofView(vhost).journal.persisted, { concurrency: "unbounded", discard: true })
+    (all) => Effect.forEach(all, (vhost) => one(ofView(vhost)), { concurrency: "unbounded", discard: true })
   )
 
 // The whole way of a browser but the vhost: accepted by the system, read, answered. Any answer will do, and any certificate:

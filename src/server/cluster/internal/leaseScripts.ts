@@ -2,8 +2,9 @@
  * The scripts of leases, by Redis' time. A lease is there until it is ended: by its node, or once its time is over by the first
  * other node that renews its own. Each is ended exactly once.
  *
- * If a node finds that its own time was over and nobody has ended it, Redis was away for all. Then no lease is ended until all
- * nodes have had the time of a lease to come back.
+ * If no node has renewed its lease for longer than half of one, Redis was away for all, since each does it three times in that of one.
+ * Then no lease is ended until all nodes have had the time of a lease to come back. An absence shorter than a lease counts so at most every
+ * second time of a lease: otherwise a node that is alone and slow would never end the leases of those that are gone.
  */
 
 import * as Keys from "../Keys.ts"
@@ -32,12 +33,16 @@ return 1`)
  */
 export const renew = Script.fenced(`${AppendLua.lua}
 local time = now()
-if tonumber(redis.call('ZSCORE', '${Keys.leases}', ARGV[1])) < time then
-  redis.call('SET', '${Keys.calm}', time + ARGV[3])
+local away = time - (redis.call('GET', '${Keys.renewed}') or time)
+local calm = tonumber(redis.call('GET', '${Keys.calm}') or 0)
+if away > tonumber(ARGV[3]) or away > ARGV[3] / 2 and time > calm + ARGV[3] then
+  calm = time + ARGV[3]
+  redis.call('SET', '${Keys.calm}', calm)
 end
+redis.call('SET', '${Keys.renewed}', time)
 redis.call('ZADD', '${Keys.leases}', time + ARGV[3], ARGV[1])
 redis.call('HSET', '${Keys.nodes}', ARGV[1], ARGV[2])
-if time < tonumber(redis.call('GET', '${Keys.calm}') or 0) then return {} end
+if time < calm then return {} end
 local ended = redis.call('ZRANGEBYSCORE', '${Keys.leases}', '-inf', '(' .. time, 'LIMIT', 0, 16)
 for _, node in ipairs(ended) do endLease(node, time) end
 return ended`)

@@ -272,7 +272,7 @@ const exceeds = (
   size: number
 ): TooManyRequestsError | undefined => {
   const { limits, subscriptions } = state
-  return (subscriptions.get(browser)?.channels.size ?? 0) >= limits.maxSubscriptions
+  return (subscriptions.get(browser)?.channels.length ?? 0) >= limits.maxSubscriptions
     ? new TooManyRequestsError({ detail: `a browser has at most ${limits.maxSubscriptions} subscriptions` })
     : exceedsData(state, browser, size)
 }

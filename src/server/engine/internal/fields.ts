@@ -1,8 +1,8 @@
 /**
  * Fields of a text: each has its length before it, so that none is escaped or parsed.
  *
- * A field is a text, a number, a flag, or absent. Whoever reads knows which fields come in which order. What is malformed ends the
- * reading: the reader is at its end, and fields that follow are absent.
+ * A field is a text, a number, a flag, or absent. Whoever reads knows which fields come in which order. What is malformed or missing ends
+ * the reading: the reader is at its end and `isBroken`, and fields that follow are absent.
  */
 
 /** A text that is read field by field. */
@@ -33,6 +33,9 @@ export const flag = (value: boolean | undefined): string => value === true ? "1:
 /** Whether nothing is left. */
 export const isAtEnd = ({ at, text }: Reader): boolean => at >= text.length
 
+/** Whether something was malformed or missing. */
+export const isBroken = ({ at, text }: Reader): boolean => at > text.length
+
 /** Reads a text. */
 export const readText = (reader: Reader): string | undefined => {
   const { at, text } = reader
@@ -41,14 +44,15 @@ export const readText = (reader: Reader): string | undefined => {
     const code = text.charCodeAt(index)
     if (code === colon) {
       const from = index + 1
-      if (index === at || from + length > text.length) return end(reader, index === at ? from : text.length)
+      if (from + length > text.length) break
       reader.at = from + length
-      return text.slice(from, reader.at)
+      return index === at ? undefined : text.slice(from, reader.at)
     }
     if (code < zero || code > nine) break
     length = length * 10 + code - zero
   }
-  return end(reader, text.length)
+  reader.at = text.length + 1
+  return undefined
 }
 
 /** Reads a text that is there. */
@@ -82,11 +86,6 @@ export const allOf = <A>(reader: Reader, read: (reader: Reader) => A): Array<A> 
   const values: Array<A> = []
   for (let left = numberOf(reader); left > 0 && !isAtEnd(reader); left--) values.push(read(reader))
   return values
-}
-
-const end = (reader: Reader, at: number): undefined => {
-  reader.at = at
-  return undefined
 }
 
 const colon = 58

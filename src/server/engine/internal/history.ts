@@ -312,11 +312,14 @@ const link = (lane: Lane, entry: Entry): void => {
   lane.newest = entry
 }
 
-const unlink = (lane: Lane, { newer, older }: Entry): void => {
+const unlink = (lane: Lane, entry: Entry): void => {
+  const { newer, older } = entry
   if (older === undefined) lane.oldest = newer
   else older.newer = newer
   if (newer === undefined) lane.newest = older
   else newer.older = older
+  // Otherwise one that was dropped after it grew old would keep all later ones until the next full garbage collection.
+  entry.older = entry.newer = undefined
 }
 
 const oldestOf = ({ lanes }: Histories): Entry | undefined => {

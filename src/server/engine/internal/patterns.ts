@@ -11,16 +11,13 @@ import * as Permission from "../../domain/Permission.ts"
 /** Compiles a pattern, or returns it from the cache. */
 export type Patterns = (pattern: string) => Result.Result<Permission.Pattern, InternalError>
 
-/** The capacity, in instructions and `overhead` of all patterns together. */
-const defaultCapacity = 100_000
-
-/** What a pattern costs beside its instructions. */
-const overhead = 50
+/** How many bytes of memory all patterns together may take. */
+const defaultCapacity = 33_554_432
 
 /** Makes an empty cache. */
 export const make = (capacity = defaultCapacity): Patterns => {
   // The least recently used is the oldest.
-  const compiled = SizedMap.make<Permission.Pattern>(({ size }) => size + overhead)
+  const compiled = SizedMap.make<Permission.Pattern>(({ bytes }) => bytes)
   return (pattern) => {
     const known = compiled.renew(pattern)
     if (known !== undefined) return Result.succeed(known)

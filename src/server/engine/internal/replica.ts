@@ -32,8 +32,8 @@ export interface Replica {
   /** The browsers that are connected to this node, from before they enter until they have left. */
   readonly own: Map<string, Browser>
   readonly state: VhostState.VhostState
-  /** The nodes that have entered and whose lease has not ended. */
-  readonly nodes: Set<string>
+  /** The nodes that have entered and whose lease has not ended, each with the number of its last entry. */
+  readonly nodes: Map<string, number>
   /** The offset of the last entry, and its time. */
   offset: number
   time: number
@@ -56,7 +56,7 @@ export const make = (
     self,
     own,
     state: emptyState(options, () => replica.time),
-    nodes: new Set(),
+    nodes: new Map(),
     offset: 0,
     time: 0,
     lifecycle: 0,
@@ -82,11 +82,11 @@ const emptyState = (options: StateOptions, now: () => number): VhostState.VhostS
 /** The node that does what one of all has to do: of those that are there, the one with the smallest incarnation. */
 export const leaderOf = ({ nodes }: Replica): string | undefined => {
   let leader: string | undefined
-  for (const node of nodes) if (leader === undefined || node < leader) leader = node
+  for (const node of nodes.keys()) if (leader === undefined || node < leader) leader = node
   return leader
 }
 
-/** Writes an entry with its number, by which its node knows it again. */
+/** Writes an entry with its number, by which its node knows it again, and all nodes one that is there twice. The next one has a larger number. */
 export const entryOf = (number: number, operations: ReadonlyArray<string>): string =>
   Fields.number(number) + operations.join("")
 
@@ -110,12 +110,15 @@ export const apply = function*(
   }
   const reader = Fields.reader(entry)
   const number = Fields.numberOf(reader)
+  // Whoever has appended it did not know that it had, and did so again.
+  const isRepeated = number <= (replica.nodes.get(node) ?? 0)
   const { broadcasts } = state.counters
   const browserOf = (sid: string) => state.browsers.get(sid) ?? new RemoteBrowser(sid, 1, "")
   for (let index = 0; !Fields.isAtEnd(reader); index++) {
     const operation = Operations.read(reader, browserOf)
-    if (operation === undefined) return false
+    if (operation === undefined || Fields.isBroken(reader)) return false
     if (operation._tag === "EnterNode") yield* enterNode(replica, node, operation)
+    else if (isRepeated) continue
     const outcome = !replica.nodes.has(node)
       ? ended
       : operation._tag === "LeaveBrowser"
@@ -124,9 +127,10 @@ export const apply = function*(
     if (node === self) onOutcome(number, index, outcome)
     yield
   }
+  if (replica.nodes.has(node)) replica.nodes.set(node, number)
   // Each is counted at the node that it came from.
   if (node !== self) state.counters.broadcasts = broadcasts
-  return true
+  return !Fields.isBroken(reader)
 }
 
 const enterNode = function*(
@@ -135,7 +139,7 @@ const enterNode = function*(
   { limits }: Operations.Others["EnterNode"]
 ): Generator<void, void> {
   yield* endBrowsers(replica, node)
-  replica.nodes.add(ownText(node))
+  replica.nodes.set(ownText(node), 0)
   VhostState.setLimits(replica.state, limits)
 }
 
@@ -201,7 +205,7 @@ const enter = (
 
 // The same text for all browsers of a node.
 const nodeOf = ({ nodes }: Replica, name: string): string => {
-  for (const node of nodes) if (node === name) return node
+  for (const node of nodes.keys()) if (node === name) return node
   return name
 }
 

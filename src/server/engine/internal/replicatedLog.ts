@@ -27,7 +27,7 @@ import * as Rules from "./rules.ts"
 import * as RulesText from "./rulesText.ts"
 import * as SnapshotReader from "./snapshotReader.ts"
 import * as Snapshots from "./snapshots.ts"
-import * as Timeline from "./timeline.ts"
+import * as Steps from "./steps.ts"
 import * as Turns from "./turns.ts"
 import type { Limits, Options as StateOptions, VhostState } from "./vhostState.ts"
 
@@ -41,11 +41,8 @@ export interface Options extends Omit<StateOptions, "epoch" | "history" | "now" 
   readonly wake?: (() => void) | undefined
 }
 
-/** How many milliseconds entries are applied before the event loop has a turn. */
-const turn = 4
-
-/** After how many steps the clock is read. */
-const steps = 8
+/** How many operations are applied in a step. */
+const step = 8
 
 /** How many milliseconds `barrier` waits at most. */
 const barrierTimeout = 10_000
@@ -80,7 +77,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const start = yield* Effect.mapError(shared.start, ({ detail }) => unreachable(detail))
   const initial = { ...options, rules: Rules.original(false) }
   const replica = Replica.make(shared.self, new Map(), { ...initial, epoch: start.epoch })
-  SnapshotReader.restore(replica, start)
+  if (!(yield* Steps.run(SnapshotReader.restore(replica, start), clock))) {
+    return yield* unreachable(unreadable(start))
+  }
   const turns = Turns.make(shared, clock)
   const parts: Parts = {
     shared,
@@ -137,47 +136,44 @@ const follow = (parts: Parts, limits: Limits): Effect.Effect<never, never, Scope
   )
 }
 
-// Its browsers are no longer those of the log: it ends them when this node enters.
-const restart = (parts: Parts, limits: Limits, start: LogStart): Effect.Effect<unknown, never, Scope.Scope> =>
-  Effect.suspend(() => {
-    const { initial, replica, turns, wake } = parts
-    const { own, state: { channels, epoch, rules } } = replica
-    const opened = epoch === start.epoch ? [] : [...channels.values()].flatMap(({ value }) => value ?? [])
-    for (const channel of channels.values()) for (const tap of channel.value?.taps ?? []) tap.onClose()
-    for (const browser of own.values()) browser.closeUnsafe(restarted)
-    own.clear()
-    Replica.reset(replica, { ...initial, epoch: start.epoch })
-    SnapshotReader.restore(replica, start)
-    turns.abandon()
-    wake()
-    // If all nodes have lost it, they still know what backends have opened.
-    const reopened = Effect.forEach(
-      opened.filter(({ isOnDemand }) => !isOnDemand),
-      ({ name: channel }) => turns.ensure({ _tag: "OpenChannel", channel }),
-      { concurrency: "unbounded", discard: true }
-    )
-    const entered = enter(parts, limits, epoch === start.epoch ? replica.state.rules : rules)
-    return Effect.forkScoped(Effect.andThen(entered, reopened))
-  })
+const restart = Effect.fnUntraced(function*(parts: Parts, limits: Limits, start: LogStart) {
+  const { clock, initial, replica, turns, wake } = parts
+  const { channels, epoch, rules } = replica.state
+  const opened = epoch === start.epoch ? [] : [...channels.values()].flatMap(({ value }) => value ?? [])
+  for (const channel of channels.values()) for (const tap of channel.value?.taps ?? []) tap.onClose()
+  dismissBrowsers(replica)
+  Replica.reset(replica, { ...initial, epoch: start.epoch })
+  if (!(yield* Steps.run(SnapshotReader.restore(replica, start), clock))) return yield* Effect.die(unreadable(start))
+  // Those that came meanwhile.
+  dismissBrowsers(replica)
+  turns.abandon()
+  wake()
+  // If all nodes have lost it, they still know what backends have opened.
+  const reopened = Effect.forEach(
+    opened.filter(({ isOnDemand }) => !isOnDemand),
+    ({ name: channel }) => turns.ensure({ _tag: "OpenChannel", channel }),
+    { concurrency: "unbounded", discard: true }
+  )
+  const entered = enter(parts, limits, epoch === start.epoch ? replica.state.rules : rules)
+  yield* Effect.forkScoped(Effect.andThen(entered, reopened))
+})
+
+// They are no longer those of the log: it ends them when this node enters. They come back.
+const dismissBrowsers = ({ own }: Replica.Replica): void => {
+  for (const browser of own.values()) browser.closeUnsafe(restarted)
+  own.clear()
+}
+
+const unreadable = ({ offset }: LogStart): string =>
+  `the snapshot at the entry ${offset} of the log is of another version of the broker`
 
 const applyAll = Effect.fnUntraced(function*(parts: Parts, entries: ReadonlyArray<LogEntry>) {
-  const { barriers, clock, duties, emitter, replica, snapshots, turns, wake } = parts
-  let begun = Timeline.nowOf(clock)
-  let count = 0
-  for (const entry of entries) {
-    const { limits, rules } = replica.state
-    const operations = Replica.apply(replica, entry, turns.settle)
-    let step = operations.next()
-    for (; step.done !== true; step = operations.next()) {
-      if (++count % steps !== 0 || Timeline.nowOf(clock) - begun < turn) continue
-      yield* Effect.yieldNow
-      begun = Timeline.nowOf(clock)
-    }
-    if (!step.value) {
-      return yield* Effect.die(`The entry ${entry.offset} of the log is of another version of the broker`)
-    }
-    const { nodes, self } = replica
-    if (entry.node !== self && nodes.has(self)) yield* report(replica, entry.node, { limits, rules })
+  const { barriers, clock, duties, emitter, replica, snapshots, wake } = parts
+  const reports: Array<string> = []
+  const failed = yield* Steps.run(inSteps(parts, entries, reports), clock)
+  for (const line of reports) yield* Effect.logInfo(line)
+  if (failed !== undefined) {
+    return yield* Effect.die(`The entry ${failed} of the log is of another version of the broker`)
   }
   duties.applied()
   emitter.wake()
@@ -190,20 +186,32 @@ const applyAll = Effect.fnUntraced(function*(parts: Parts, entries: ReadonlyArra
   yield* snapshots.applied(entries)
 })
 
-// A node that starts may have other options than this one.
-const report = (
-  { state: { limits, rules } }: Replica.Replica,
-  node: string,
-  before: Pick<VhostState, "limits" | "rules">
-) => {
-  const changed = [
+// Returns the offset of an entry that cannot be read. A node that starts may have other options than this one: it is reported.
+const inSteps = function*(
+  { replica, turns }: Parts,
+  entries: ReadonlyArray<LogEntry>,
+  reports: Array<string>
+): Steps.Steps<number | undefined> {
+  const { nodes, self, state } = replica
+  let count = 0
+  for (const entry of entries) {
+    const { limits, rules } = state
+    const operations = Replica.apply(replica, entry, turns.settle)
+    let next = operations.next()
+    for (; next.done !== true; next = operations.next()) if (++count % step === 0) yield
+    if (!next.value) return entry.offset
+    if (entry.node === self || !nodes.has(self)) continue
+    const changed = changesOf(state, { limits, rules })
+    if (changed !== "") reports.push(`The ${changed} are those of the node ${entry.node} now`)
+  }
+  return undefined
+}
+
+const changesOf = ({ limits, rules }: VhostState, before: Pick<VhostState, "limits" | "rules">): string =>
+  [
     ...rules !== before.rules && RulesText.write(rules) !== RulesText.write(before.rules) ? ["rules of channels"] : [],
     ...limits !== before.limits && !isSame(limits, before.limits) ? ["limits"] : []
-  ]
-  return changed.length === 0
-    ? Effect.void
-    : Effect.logInfo(`The ${changed.join(" and the ")} are those of the node ${node} now`)
-}
+  ].join(" and the ")
 
 const isSame = (one: Limits, other: Limits): boolean =>
   Object.entries(one).every(([name, limit]) => other[name as keyof Limits] === limit)

@@ -29,7 +29,7 @@ export const read = (reader: Fields.Reader): Rules => ({
   learned: new Map()
 })
 
-const nothing: Permission.Pattern = { allows: () => false, size: 0 }
+const nothing: Permission.Pattern = { allows: () => false, bytes: 0 }
 
 const writeRule = (rule: Rule): string =>
   Fields.text(rule.pattern) +

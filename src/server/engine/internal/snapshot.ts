@@ -15,12 +15,10 @@ import * as Operations from "./operations.ts"
 import { RemoteBrowser } from "./remoteBrowser.ts"
 import type { Replica } from "./replica.ts"
 import * as RulesText from "./rulesText.ts"
+import type { Steps } from "./steps.ts"
 import type { VhostState } from "./vhostState.ts"
 
 const { flag, number, text } = Fields
-
-/** Some work in steps, and what comes of it. */
-type Steps<A> = Generator<void, A, void>
 
 /**
  * Collects a snapshot, in steps between which the replica must not change. Returns its records, which are written one by one; the
@@ -54,9 +52,11 @@ const copy = function*<A, B>(items: Iterable<A>, use: (item: A) => B): Steps<Rea
 const identity = <A>(item: A): A => item
 
 const headOf = ({ lifecycle, nodes, state, time }: Replica): string =>
-  `V${number(state.head)}${number(time)}${number(lifecycle)}${Fields.all(nodes, text)}` +
+  `V${number(state.head)}${number(time)}${number(lifecycle)}${Fields.all(nodes, nodeOf)}` +
   Operations.writeLimits(state.limits) + RulesText.write(state.rules) +
   number(state.departed.floor) + number(state.departed.highest) + number(state.inboxes.floor)
+
+const nodeOf = ([node, last]: readonly [string, number]): string => text(node) + number(last)
 
 const channelsOf = function*(ordered: VhostState["ordered"]["entries"]) {
   const channels: Array<{ readonly cursor: number; readonly isOnDemand: boolean } & Content> = []
@@ -82,7 +82,7 @@ const ordersOf = function*(subscriptions: VhostState["subscriptions"]) {
   const orders: Array<readonly [sid: string, ReadonlyArray<Channel.Channel>]> = []
   let seen = 0
   for (const [{ sid }, { channels }] of subscriptions) {
-    if (channels.size > 1) orders.push([sid, [...channels]])
+    if (channels.length > 1) orders.push([sid, [...channels]])
     if (++seen % step === 0) yield
   }
   return orders

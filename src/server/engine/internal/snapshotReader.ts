@@ -1,6 +1,6 @@
 /**
  * A replica from the texts of a snapshot, see `snapshot.ts`: equal to the one that was written, so that the entries that follow make the
- * same of both.
+ * same of both. It is read in steps; until the last one the replica is incomplete, and its offset that of before.
  */
 
 import { constVoid } from "effect/Function"
@@ -22,6 +22,7 @@ import { RemoteBrowser } from "./remoteBrowser.ts"
 import type { Replica } from "./replica.ts"
 import { ruleOf } from "./rules.ts"
 import * as RulesText from "./rulesText.ts"
+import type { Steps } from "./steps.ts"
 import * as VhostState from "./vhostState.ts"
 
 const { flagOf, numberOf, readNumber, readText, textOf } = Fields
@@ -38,8 +39,16 @@ interface Reading {
   readonly entries: Array<readonly [History.History, History.Broadcast, at: number]>
 }
 
-/** Restores a replica that has applied nothing. A snapshot without texts leaves it as it is. */
-export const restore = (replica: Replica, { offset, parts }: LogStart): void => {
+const nodeOf = (reader: Fields.Reader): readonly [node: string, last: number] => [textOf(reader), numberOf(reader)]
+
+/** How many records, members or broadcasts are read in a step. */
+const step = 200
+
+/**
+ * Restores a replica that has applied nothing. A snapshot without texts leaves it as it is. Returns `false` if it cannot be read: then
+ * the replica is of no use.
+ */
+export const restore = function*(replica: Replica, { offset, parts }: LogStart): Steps<boolean> {
   const reading: Reading = {
     replica,
     channel: undefined,
@@ -48,17 +57,21 @@ export const restore = (replica: Replica, { offset, parts }: LogStart): void => 
     visible: new Map(),
     entries: []
   }
+  let count = 0
   for (const part of parts) {
     const reader = Fields.reader(part)
     while (!Fields.isAtEnd(reader)) {
       const letter = reader.text[reader.at++] ?? ""
       // A record of a kind that is unknown: where it ends is unknown, too.
-      if (!Object.hasOwn(records, letter)) break
+      if (!Object.hasOwn(records, letter)) return false
       records[letter]!(reading, reader)
+      if (Fields.isBroken(reader)) return false
+      if (++count % step === 0) yield
     }
   }
+  yield* finish(reading)
   replica.offset = offset
-  finish(reading)
+  return true
 }
 
 const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Reader) => void } = {
@@ -67,7 +80,7 @@ const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Re
     state.head = numberOf(reader)
     replica.time = numberOf(reader)
     replica.lifecycle = numberOf(reader)
-    for (const node of Fields.allOf(reader, textOf)) replica.nodes.add(ownText(node))
+    for (const [node, last] of Fields.allOf(reader, nodeOf)) replica.nodes.set(ownText(node), last)
     VhostState.setLimits(state, Operations.readLimits(reader))
     state.rules = RulesText.read(reader)
     state.departed.floor = numberOf(reader)
@@ -143,13 +156,15 @@ const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Re
     const own = browser && state.subscriptions.get(browser)
     if (own === undefined) return
     for (const name of names) {
-      const channel = [...own.channels].find((channel) => channel.name === name)
+      const index = own.channels.findIndex((channel) => channel.name === name)
       // In this order from now on.
-      if (channel !== undefined && own.channels.delete(channel)) own.channels.add(channel)
+      if (index !== -1) own.channels.push(...own.channels.splice(index, 1))
     }
   },
   L: ({ replica: { pending } }, reader) => {
-    pending.push({ number: numberOf(reader), event: JSON.parse(textOf(reader)) as Event })
+    const number = numberOf(reader)
+    const event = textOf(reader)
+    if (!Fields.isBroken(reader)) pending.push({ number, event: JSON.parse(event) as Event })
   }
 }
 
@@ -175,18 +190,22 @@ const show = ({ visible }: Reading, channel: Channel.Channel, entry: OrderedList
   else entries.push(entry)
 }
 
-const finish = ({ entries, replica: { state }, visible }: Reading): void => {
+const finish = function*({ entries, replica: { state }, visible }: Reading): Steps<void> {
+  let count = 0
   for (const [channel, entries] of visible) {
     // The order of the list is that of the cursors, and not that of the subscriptions: some have the place of another one.
     for (const entry of entries.toSorted((one, other) => one.cursor - other.cursor)) {
       VhostState.addToList(channel, entry)
+      if (++count % step === 0) yield
     }
   }
   for (const [history, broadcast, at] of entries.toSorted(([, one], [, other]) => one.position - other.position)) {
     History.add(state.histories, history, broadcast, at)
+    if (++count % step === 0) yield
   }
   for (const { value: channel } of [...state.channels.values()]) {
     if (channel !== undefined) VhostState.closeIfUnused(state, channel)
+    if (++count % step === 0) yield
   }
 }
 

@@ -13,16 +13,13 @@ import * as Latch from "effect/Latch"
 import type { LogEntry, SharedLog } from "../SharedLog.ts"
 import { leaderOf, type Replica } from "./replica.ts"
 import * as Snapshot from "./snapshot.ts"
-import * as Timeline from "./timeline.ts"
+import * as Steps from "./steps.ts"
 
 /** After how many entries, or how many characters of them, a snapshot is stored. */
 const interval = { entries: 10_000, size: 8_388_608 }
 
 /** How many characters a part has, if no record is larger. */
 const partSize = 1_048_576
-
-/** How many milliseconds it is collected or written before the event loop has a turn. */
-const turn = 4
 
 /** How many milliseconds pass before one that could not be stored is tried again. */
 const pause = 10_000
@@ -61,11 +58,11 @@ export const make = (
   const collect = Effect.gen(function*() {
     const { offset, state: { epoch } } = replica
     since.entries = since.size = 0
-    collected = { epoch, offset, records: yield* collectInTurns(replica, clock) }
+    collected = { epoch, offset, records: yield* Steps.run(Snapshot.collect(replica), clock) }
     isCollected.openUnsafe()
   })
   const store = Effect.fnUntraced(function*({ epoch, offset, records }: Collected) {
-    const written = yield* write(records, clock)
+    const written = yield* Steps.run(partsOf(records), clock)
     last = sizeOf(written)
     yield* storeSnapshot(epoch, offset, written)
     hasFailed = false
@@ -88,34 +85,18 @@ export const make = (
   }
 }
 
-const collectInTurns = Effect.fnUntraced(function*(replica: Replica, clock: Clock.Clock) {
-  const steps = Snapshot.collect(replica)
-  let begun = Timeline.nowOf(clock)
-  for (;;) {
-    const step = steps.next()
-    if (step.done === true) return step.value
-    if (Timeline.nowOf(clock) - begun < turn) continue
-    yield* Effect.yieldNow
-    begun = Timeline.nowOf(clock)
-  }
-})
-
-const write = Effect.fnUntraced(function*(records: Iterable<string>, clock: Clock.Clock) {
+const partsOf = function*(records: Iterable<string>): Steps.Steps<ReadonlyArray<string>> {
   const parts: Array<string> = []
   let part = ""
-  let begun = Timeline.nowOf(clock)
   for (const record of records) {
     part += record
-    if (part.length < partSize && Timeline.nowOf(clock) - begun < turn) continue
     if (part.length >= partSize) {
       parts.push(part)
       part = ""
     }
-    yield* Effect.yieldNow
-    begun = Timeline.nowOf(clock)
+    yield
   }
-  if (part !== "") parts.push(part)
-  return parts
-})
+  return part === "" ? parts : [...parts, part]
+}
 
 const sizeOf = (parts: ReadonlyArray<string>): number => parts.reduce((sum, { length }) => sum + length, 0)

@@ -3,9 +3,9 @@
  *
  * One entry is appended at a time, and the operations that come meanwhile are the next one. An operation ends with what this
  * node has decided when it applied the entry. If the entry could not be appended its operations fail, and the error says whether they may
- * be carried out nevertheless. Those that are ensured are appended again instead: they are safe to repeat, and without them the
- * other nodes would have browsers that are not there. If the lease of this node is lost nothing is appended any more, and all ends:
- * the others let its browsers leave.
+ * be carried out nevertheless. Those that are ensured are appended again instead, since without them the other nodes would have
+ * browsers that are not there: as the same entry, with the same number, so that it counts once. If the lease of this node is lost
+ * nothing is appended any more, and all ends: the others let its browsers leave.
  *
  * Those that wait are limited; an operation beyond that fails at once. One that was interrupted before its entry is appended never is.
  */
@@ -36,8 +36,8 @@ const pause = 200
 export interface Turns {
   /** Appends an operation, from when it is called. */
   readonly commit: (operation: Operations.Operation) => Effect.Effect<boolean, InternalError>
-  /** Appends an operation, from when it is called, and ends when it is applied. `first`: before all that wait. */
-  readonly ensure: (operation: Operations.Operation, first?: boolean) => Effect.Effect<void>
+  /** Appends an operation, from when it is called, and ends when it is applied. `isFirst`: before all that wait, alone in its entry. */
+  readonly ensure: (operation: Operations.Operation, isFirst?: boolean) => Effect.Effect<void>
   /** The same, and nobody waits for it. */
   readonly ensureUnsafe: (operation: Operations.Operation) => void
   /** This node has applied an operation: that with this index in its entry with this number. */
@@ -56,6 +56,7 @@ export interface Turns {
 interface Commit {
   readonly text: string
   readonly isEnsured: boolean
+  readonly isFirst: boolean
   isWithdrawn: boolean
   outcome: Outcome | undefined
   resume: (outcome: Outcome) => void
@@ -94,8 +95,8 @@ export const make = (shared: Pick<SharedLog, "append">, clock: Clock.Clock): Tur
         : state.waiting.length >= maxWaiting.count || state.size >= maxWaiting.size
         ? tooMuch
         : outcomeOf(add(state, operation, false)) as Effect.Effect<boolean, InternalError>,
-    ensure: (operation, first = false) =>
-      state.hasEnded ? Exit.void : Effect.ignore(outcomeOf(add(state, operation, true, first))),
+    ensure: (operation, isFirst = false) =>
+      state.hasEnded ? Exit.void : Effect.ignore(outcomeOf(add(state, operation, true, isFirst))),
     ensureUnsafe: (operation) => {
       if (!state.hasEnded) add(state, operation, true)
     },
@@ -113,10 +114,10 @@ export const make = (shared: Pick<SharedLog, "append">, clock: Clock.Clock): Tur
   }
 }
 
-const add = (state: State, operation: Operations.Operation, isEnsured: boolean, first = false): Commit => {
+const add = (state: State, operation: Operations.Operation, isEnsured: boolean, isFirst = false): Commit => {
   const text = Operations.write(operation)
-  const commit: Commit = { text, isEnsured, isWithdrawn: false, outcome: undefined, resume: constVoid }
-  if (first) state.waiting.unshift(commit)
+  const commit: Commit = { text, isEnsured, isFirst, isWithdrawn: false, outcome: undefined, resume: constVoid }
+  if (isFirst) state.waiting.unshift(commit)
   else state.waiting.push(commit)
   state.size += text.length
   if (state.waiting.length === 1) state.isWaiting.openUnsafe()
@@ -148,15 +149,32 @@ const run = (state: State, { append }: Pick<SharedLog, "append">, now: () => num
       if (commits.length === 0) continue
       state.unapplied.set(number, { commits, begun: now() })
       state.isUnapplied.openUnsafe()
-      const exit = yield* Effect.exit(append(entryOf(number, commits.map(({ text }) => text))))
-      if (Exit.isSuccess(exit)) continue
-      state.unapplied.delete(number)
-      const error = errorOf(exit.cause)
-      const mayRepeat = fail(state, commits, error)
-      if (error.isFenced) end(state)
-      else if (mayRepeat) yield* Effect.sleep(pause)
+      yield* appendTurn(state, append, number, commits)
     }
   })
+
+// Until it has a place, or nothing in it needs one. What only was wished for is not done later.
+const appendTurn = Effect.fnUntraced(function*(
+  state: State,
+  append: SharedLog["append"],
+  number: number,
+  commits: ReadonlyArray<Commit>
+) {
+  let texts = commits.map(({ text }) => text)
+  for (let isRepeated = false;; isRepeated = true) {
+    const exit = yield* Effect.exit(append(entryOf(number, texts)))
+    if (Exit.isSuccess(exit)) return
+    const error = errorOf(exit.cause)
+    fail(commits, error.wasAppended === "no" ? never(error.detail) : maybe(error.detail))
+    if (isRepeated) failWaiting(state, never(error.detail))
+    if (error.isFenced) end(state)
+    if (state.hasEnded || !commits.some(({ isEnsured }) => isEnsured)) return void state.unapplied.delete(number)
+    texts = commits.map(({ isEnsured, text }) => isEnsured ? text : nothing)
+    yield* Effect.sleep(pause)
+  }
+})
+
+const nothing = Operations.write({ _tag: "Tick" })
 
 // As much as one entry has, and at least one.
 const take = (state: State): ReadonlyArray<Commit> => {
@@ -168,7 +186,7 @@ const take = (state: State): ReadonlyArray<Commit> => {
   let count = 0
   for (const commit of waiting) {
     const more = commit.isWithdrawn || isSmall ? 0 : byteLength(commit.text)
-    if (commits.length > 0 && size + more > maxEntrySize - overhead) break
+    if (commits.length > 0 && (commits[0]!.isFirst || size + more > maxEntrySize - overhead)) break
     size += more
     count++
     state.size -= commit.text.length
@@ -182,16 +200,16 @@ const take = (state: State): ReadonlyArray<Commit> => {
 /** What an entry has beside its operations, at most. */
 const overhead = 32
 
-// Returns whether something is to be appended again.
-const fail = (state: State, commits: ReadonlyArray<Commit>, { detail, wasAppended }: SharedLogError): boolean => {
-  const outcome = wasAppended === "no" ? never(detail) : maybe(detail)
-  const again = commits.filter(({ isEnsured }) => isEnsured)
+const fail = (commits: ReadonlyArray<Commit>, outcome: Outcome): void => {
   for (const commit of commits) if (!commit.isEnsured) settle(commit, outcome)
-  if (again.length === 0 || state.hasEnded) return false
-  state.waiting.unshift(...again)
-  for (const { text } of again) state.size += text.length
-  state.isWaiting.openUnsafe()
-  return true
+}
+
+// They cannot wait for as long as the log cannot be reached.
+const failWaiting = (state: State, outcome: Outcome): void => {
+  fail(state.waiting, outcome)
+  state.waiting = state.waiting.filter(({ isEnsured }) => isEnsured)
+  state.size = state.waiting.reduce((size, { text }) => size + text.length, 0)
+  if (state.waiting.length === 0) state.isWaiting.closeUnsafe()
 }
 
 const errorOf = ({ reasons }: Cause.Cause<SharedLogError>): SharedLogError => {

@@ -11,6 +11,7 @@ import * as ChannelName from "../../../protocol/ChannelName.ts"
 import { envelopeSize } from "../../../protocol/Frame.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
 import * as BrowserRegistry from "./browserRegistry.ts"
+import * as BrowserSubscriptions from "./browserSubscriptions.ts"
 import * as Channel from "./channel.ts"
 import * as Departed from "./departed.ts"
 import * as Graces from "./graces.ts"
@@ -48,7 +49,7 @@ export interface VhostState {
   readonly channels: Map<string, OrderedList.Entry<Channel.Channel>>
   /** The open channels in the order of their opening. */
   readonly ordered: OrderedList.OrderedList<Channel.Channel>
-  readonly subscriptions: Map<Browser, BrowserSubscriptions>
+  readonly subscriptions: BrowserSubscriptions.All
   readonly browsers: BrowserRegistry.BrowserRegistry
   readonly histories: History.Histories
   readonly inboxes: Inboxes.Inboxes
@@ -70,13 +71,6 @@ export interface VhostState {
   reserved: number
   /** Called when `departed.highest` or the rules have changed. */
   onDeparted: () => void
-}
-
-/** The subscriptions of one browser. */
-export interface BrowserSubscriptions {
-  readonly channels: Set<Channel.Channel>
-  /** How many bytes their data have together. */
-  dataSize: number
 }
 
 /** What a state is made of, beside its limits. */
@@ -300,19 +294,14 @@ export const addSubscription = (
   subscription: Subscription,
   place?: OrderedList.Entry<Subscription>
 ): void => {
-  const { browser, data, uid } = subscription
-  const entry = place ?? { cursor: state.head, value: subscription }
-  entry.value = subscription
+  const { browser, uid } = subscription
+  const value = BrowserSubscriptions.add(state.subscriptions, channel, subscription)
+  const entry = place ?? { cursor: state.head, value }
+  entry.value = value
   if (Inboxes.isInbox(channel) && channel.subscriptions.size === 0) Inboxes.attend(state.inboxes, uid!, channel)
   channel.subscriptions.set(browser, entry)
   if (place === undefined) addToList(channel, entry)
   state.counters.subscriptions++
-  const own = state.subscriptions.get(browser)
-  if (own === undefined) state.subscriptions.set(browser, { channels: new Set([channel]), dataSize: sizeOf(data) })
-  else {
-    own.channels.add(channel)
-    own.dataSize += sizeOf(data)
-  }
 }
 
 /** Adds a subscription to the list, unless it is hidden, and to the members. */
@@ -351,16 +340,13 @@ export const detachSubscription = (
   browser: Browser
 ): OrderedList.Entry<Subscription> | undefined => {
   const entry = channel.subscriptions.get(browser)
-  const own = state.subscriptions.get(browser)
-  if (entry?.value === undefined || own === undefined) return undefined
+  if (entry?.value === undefined) return undefined
   channel.subscriptions.delete(browser)
   if (Inboxes.isInbox(channel) && channel.subscriptions.size === 0) {
     Inboxes.leave(state.inboxes, entry.value.uid!, channel)
   }
   state.counters.subscriptions--
-  own.channels.delete(channel)
-  own.dataSize -= sizeOf(entry.value.data)
-  if (own.channels.size === 0) state.subscriptions.delete(browser)
+  BrowserSubscriptions.remove(state.subscriptions, channel, entry.value)
   return entry
 }
 

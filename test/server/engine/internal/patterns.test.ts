@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Result } from "effect"
+import * as Permission from "../../../../src/server/domain/Permission.ts"
 import * as Patterns from "../../../../src/server/engine/internal/patterns.ts"
 
 const compiledBy = (patterns: Patterns.Patterns) => (pattern: string) => Result.getOrThrow(patterns(pattern))
@@ -12,9 +13,10 @@ describe("patterns", () => {
     expect([compiled("a.*").allows("ab"), compiled("b.*").allows("ab")]).toEqual([true, false])
   })
 
-  it("evicts the least recently used beyond its capacity, in instructions", () => {
-    const compiled = compiledBy(Patterns.make(3 * (500 + 60)))
+  it("evicts the least recently used beyond its capacity, in bytes", () => {
     const pattern = (letter: string) => `${letter}{500}`
+    const { bytes } = Result.getOrThrow(Permission.compile(pattern("a")))
+    const compiled = compiledBy(Patterns.make(3 * bytes))
     const [a, b, c] = ["a", "b", "c"].map((letter) => compiled(pattern(letter)))
     expect(compiled(pattern("a"))).toBe(a)
     compiled(pattern("d"))

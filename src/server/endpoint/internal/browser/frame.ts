@@ -5,7 +5,7 @@
 
 /** Bytes that are ready to be written: one frame or more, shared by all browsers that they are sent to. */
 export interface Frame {
-  readonly bytes: Uint8Array
+  bytes: Uint8Array
   /** In how many blocked outbound queues it is. */
   queued: number
 }
@@ -14,8 +14,8 @@ export interface Frame {
 export const text = (message: string): Frame => {
   const length = Buffer.byteLength(message)
   const header = length < 126 ? 2 : length < 65_536 ? 4 : 10
-  // Not from Node.js' pool: a small queued frame would keep the whole pool in memory.
-  const bytes = Buffer.allocUnsafeSlow(header + length)
+  // Of Node.js' pool: memory of its own costs as much as all the rest.
+  const bytes = Buffer.allocUnsafe(header + length)
   bytes[0] = 0x81
   if (header === 2) bytes[1] = length
   else if (header === 4) {
@@ -41,6 +41,12 @@ export const join = (frames: ReadonlyArray<Frame>): Frame => ({
   bytes: Buffer.concat(frames.map(({ bytes }) => bytes)),
   queued: 0
 })
+
+/** The frame is to stay in memory, and must not keep all of Node.js' pool there: its bytes are copied if they are of the pool. */
+export const retain = (frame: Frame): void => {
+  const { bytes } = frame
+  if (bytes.buffer.byteLength > bytes.length) frame.bytes = new Uint8Array(bytes)
+}
 
 /** An empty ping. */
 export const ping: Uint8Array = new Uint8Array([0x89, 0])

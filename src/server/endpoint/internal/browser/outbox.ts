@@ -12,7 +12,7 @@ import type { Socket } from "node:net"
 import * as EventLoop from "../../../../transport/EventLoop.ts"
 import type { Lag } from "../../../domain/Browser.ts"
 import * as Flusher from "./flusher.ts"
-import type { Frame } from "./frame.ts"
+import * as Frame from "./frame.ts"
 import * as SharedFrames from "./sharedFrames.ts"
 
 /** The outbound queue of one browser. */
@@ -21,7 +21,7 @@ export interface Outbox {
   readonly socket: Socket
   /** Called when the browser does not read and must be disconnected. */
   readonly onSlow: () => void
-  frames: Array<Frame>
+  frames: Array<Frame.Frame>
   /** How many of the first frames are not joined any further. */
   joined: number
   /** The bytes of `frames`. */
@@ -31,9 +31,9 @@ export interface Outbox {
   /** Whether the system has not accepted the last write; then the queue counts towards the limits. */
   isBlocked: boolean
   /** The queued frames with a key, if the queue is blocked and has any. */
-  keyed: Map<string, Frame> | undefined
+  keyed: Map<string, Frame.Frame> | undefined
   /** The last write of a blocked queue. Nothing more is written until the system has accepted it. */
-  blockedBy: Frame | undefined
+  blockedBy: Frame.Frame | undefined
   /** Nothing more is sent. */
   isClosed: boolean
   /** What is measured until the queue is empty, if anything is, and since when by `performance.now()`. */
@@ -135,7 +135,7 @@ const endMeasure = (outbox: Outbox): void => {
 }
 
 /** Sends a frame. Never waits. */
-export const sendFrame = (outbox: Outbox, frame: Frame): void => {
+export const sendFrame = (outbox: Outbox, frame: Frame.Frame): void => {
   if (outbox.isClosed || !outbox.socket.writable) return
   if (outbox.size > mostUnwritten && !outbox.isBlocked) flush(outbox)
   if (outbox.isBlocked) return enqueue(outbox, frame)
@@ -194,7 +194,7 @@ const flush = (outbox: Outbox): void => {
 }
 
 // Dequeues as much as fits into one write. The rest counts towards the limits as long as the queue is blocked.
-const take = (outbox: Outbox): ReadonlyArray<Frame> => {
+const take = (outbox: Outbox): ReadonlyArray<Frame.Frame> => {
   const { frames, isBlocked, outboxes } = outbox
   const count = countToWrite(frames)
   const taken = count === frames.length ? frames : frames.splice(0, count)
@@ -208,7 +208,7 @@ const take = (outbox: Outbox): ReadonlyArray<Frame> => {
   return taken
 }
 
-const countToWrite = (frames: ReadonlyArray<Frame>): number => {
+const countToWrite = (frames: ReadonlyArray<Frame.Frame>): number => {
   let count = 1
   let size = frames[0]!.bytes.length
   while (count < frames.length && (size += frames[count]!.bytes.length) <= writeSize) count++
@@ -216,7 +216,7 @@ const countToWrite = (frames: ReadonlyArray<Frame>): number => {
 }
 
 // The system has not accepted the previous write. The callback is called when it has accepted this one.
-const block = (outbox: Outbox, frame: Frame): void => {
+const block = (outbox: Outbox, frame: Frame.Frame): void => {
   const { outboxes, socket } = outbox
   if (!outbox.isBlocked) {
     outbox.isBlocked = true
@@ -233,7 +233,7 @@ const block = (outbox: Outbox, frame: Frame): void => {
   })
 }
 
-const enqueue = (outbox: Outbox, frame: Frame): void => {
+const enqueue = (outbox: Outbox, frame: Frame.Frame): void => {
   const { outboxes } = outbox
   if (outbox.size + outbox.frames.length * overhead > outboxes.limits.outboxSize) return outbox.onSlow()
   outbox.frames.push(frame)
@@ -244,7 +244,7 @@ const enqueue = (outbox: Outbox, frame: Frame): void => {
 }
 
 // The new frame is the last one, as if the earlier one had never been sent.
-const replace = (outbox: Outbox, frame: Frame, key: string): void => {
+const replace = (outbox: Outbox, frame: Frame.Frame, key: string): void => {
   const keyed = outbox.keyed ??= new Map()
   const earlier = keyed.get(key)
   if (earlier !== undefined) {
@@ -259,7 +259,7 @@ const replace = (outbox: Outbox, frame: Frame, key: string): void => {
 }
 
 // Frames that leave the queue are no longer replaced.
-const forgetKeys = (outbox: Outbox, taken: ReadonlyArray<Frame>): void => {
+const forgetKeys = (outbox: Outbox, taken: ReadonlyArray<Frame.Frame>): void => {
   const { keyed } = outbox
   if (keyed === undefined) return
   const left = new Set(taken)
@@ -296,10 +296,12 @@ const dropSlowest = (outboxes: Outboxes): void => {
 }
 
 // A frame counts once, in however many queues it is.
-const addQueued = (outboxes: Outboxes, frame: Frame): void => {
-  if (frame.queued++ === 0) outboxes.queued += frame.bytes.length + overhead
+const addQueued = (outboxes: Outboxes, frame: Frame.Frame): void => {
+  if (frame.queued++ > 0) return
+  Frame.retain(frame)
+  outboxes.queued += frame.bytes.length + overhead
 }
 
-const removeQueued = (outboxes: Outboxes, frame: Frame): void => {
+const removeQueued = (outboxes: Outboxes, frame: Frame.Frame): void => {
   if (--frame.queued === 0) outboxes.queued -= frame.bytes.length + overhead
 }

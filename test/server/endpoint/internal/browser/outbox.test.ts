@@ -282,6 +282,21 @@ describe("outboxes", () => {
       assert.isBelow(outbox.size + outbox.frames.length * 320, outboxSize + 1000)
     }))
 
+  it.live("keeps no more in memory of what is queued than its bytes", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const { peer, socket } = yield* connection
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+      peer.pause()
+      // Those of one turn are joined when they are written, and the others in the queue.
+      Outbox.send(outbox, "a".repeat(100))
+      yield* block(outbox)
+      for (let n = 0; n < 100; n++) Outbox.send(outbox, `${n}`.padEnd(100))
+      Outbox.send(outbox, "the last one", "key")
+      assert.isAbove(outbox.frames.length, 1)
+      for (const { bytes } of outbox.frames) assert.strictEqual(bytes.buffer.byteLength, bytes.length)
+    }))
+
   it.live("replaces what a slow browser was not sent yet by the last message with the same key, in order", () =>
     Effect.gen(function*() {
       const limit = 3_000_000
