@@ -134,6 +134,7 @@ export const startBroker = Effect.fnUntraced(
 type Begun = Process & { readonly asked: Array<Deferred.Deferred<unknown>> }
 
 const beginBroker = (args: ReadonlyArray<string>, faults: Array<string>, options: StartOptions) => {
+  let attempts = options.retries === true ? 200 : 1
   const begin: Effect.Effect<Begun, never, Scope.Scope> = Effect.gen(function*() {
     const ready = yield* Deferred.make<void>()
     const asked: Array<Deferred.Deferred<unknown>> = []
