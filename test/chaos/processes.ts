@@ -146,7 +146,7 @@ const beginBroker = (args: ReadonlyArray<string>, faults: Array<string>, options
     }, options.replacements)
     const ended = yield* Effect.raceFirst(Deferred.await(ready), Effect.exit(running.ended))
     if (ended === undefined) return { ...running, asked }
-    if (options.retries !== true) {
+    if (--attempts === 0) {
       return yield* Effect.die(new Error(`The broker was not up when it ended: ${String(ended)}`))
     }
     return yield* Effect.delay(begin, "300 millis")
