@@ -253,8 +253,8 @@ describeWithRedis("the image, with the environment of Docker Compose", () => {
       const { port: redis } = yield* startRedis()
       const storage = yield* temporaryFolder
       const [, assignments] = /^ENV ((?:.*\\\n)*.*)$/m.exec(read("Dockerfile"))!
-      const image = Object.fromEntries(
-        assignments!.matchAll(/(KOSMONAUT_\w+)=(\S+)/g).map(([, name, value]) => [name!, value!])
+      const image: Record<string, string> = Object.fromEntries(
+        Array.from(assignments!.matchAll(/(KOSMONAUT_\w+)=(\S+)/g), ([, name, value]) => [name!, value!])
       )
       const free = Object.fromEntries(
         ["WEBSOCKET", "BACKEND", "TCP", "ADMIN"].map((name) => [`KOSMONAUT_${name}_PORT`, "0"])
@@ -264,21 +264,28 @@ describeWithRedis("the image, with the environment of Docker Compose", () => {
         const env = { ...image, ...environment, ...free }
         const given = Object.entries(env).map(([name, text]) => [
           name,
-          text.replace(/\$\{(\w+)(?::([-?])([^}]*))?\}/, (_, variable, kind, or) => kind === "-" ? or : mine[variable])
+          text.replace(/\$\{(\w+)(?::([-?])([^}]*))?\}/, (_, variable: string, kind: string, or: string) =>
+            kind === "-" ? or : mine[variable]!)
             .replace("//redis:6379", `//127.0.0.1:${redis}`)
             .replace(image["KOSMONAUT_STORAGE_DIR"]!, storage)
         ])
         const program = yield* start(command, { env: Object.fromEntries(given) })
         const ready = JSON.parse((yield* program.says("stdout", /^ready (.*)\n/m))[1]!)
         assert.deepStrictEqual(ready.vhosts, [{ path: "/chat" }])
-        if (brokers.length === 1) assert.isTrue(Fs.existsSync(join(storage, "kosmonaut.db")))
+        if (brokers.length === 1) {
+          assert.isTrue(Fs.existsSync(join(storage, "kosmonaut.db")))
+        }
         const { body } = yield* send(Number(new URL(ready.admin).port), "GET", "/ready")
         assert.strictEqual(body, `{"status":"ready"}`, name)
-        if (name !== brokers.at(-1)![0]) continue
+        if (name !== brokers.at(-1)![0]) {
+          continue
+        }
         const nodes = yield* run(["nodes", "--json", "--address", ready.admin], { env: Object.fromEntries(given) })
         assert.deepStrictEqual(
           nodes.stdout.match(/"name":"\w+"/g)?.toSorted() ?? [],
-          brokers.length === 1 ? [] : brokers.map(([name]) => `"name":"${name}"`)
+          brokers.length === 1 ? [] : brokers.map(([name]) =>
+            `"name":"${name}"`
+          )
         )
       }
       assert.deepStrictEqual(Fs.readdirSync(storage).length > 0, brokers.length === 1)

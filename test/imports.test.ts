@@ -4,7 +4,7 @@
  */
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
-import { assert, it } from "vitest"
+import { assert, beforeAll, describe, it } from "vitest"
 
 const effect = ["effect"]
 const sockets = [...effect, "@effect/platform-node", "@effect/platform-node-shared"]
@@ -26,35 +26,47 @@ const seldom =
 /** The modules of Node.js that take long to load; a server of browsers needs those of HTTP. */
 const slow = /^node:(child_process|cluster|dgram|http2|inspector|readline|repl|sqlite|test)$/
 
+/** Imports all doors in one process, and tells which module has asked for which. */
 const recorder = `
   import { registerHooks } from "node:module"
-  const urls = []
+  const asked = {}
   registerHooks({
     resolve: (name, context, next) => {
       const resolved = next(name, context)
-      urls.push(resolved.url)
+      ;(asked[context.parentURL] ??= []).push(resolved.url)
       return resolved
     }
   })
-  await import(process.argv[1])
-  console.log(JSON.stringify(urls))
+  for (const door of process.argv.slice(1)) await import(door)
+  console.log(JSON.stringify(asked))
 `
 
-/** The modules that are loaded, those of packages by the name of the package and their path in it. */
-const loadedBy = (file: string): ReadonlyArray<string> => {
-  const output = execFileSync(process.execPath, ["--input-type=module", "-e", recorder, file], { encoding: "utf8" })
-  const urls = JSON.parse(output.trim().split("\n").at(-1)!) as ReadonlyArray<string>
-  return [...new Set(urls.map((url) => url.replace(/^.*\/node_modules\//, "")))]
+const { exports } = JSON.parse(readFileSync("package.json", "utf8")) as {
+  readonly exports: Record<string, { readonly default: string } | string | null>
+}
+
+const fileOf = (door: string): string => {
+  const { default: built } = exports[door] as { readonly default: string }
+  return new URL(built.replace("./dist/", "../src/").replace(/js$/, "ts"), import.meta.url).href
+}
+
+const askedFor = (): Readonly<Record<string, ReadonlyArray<string>>> => {
+  const args = ["--input-type=module", "-e", recorder, ...Object.keys(doors).map(fileOf)]
+  return JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" }).trim().split("\n").at(-1)!)
+}
+
+/** The modules that are loaded with one, those of packages by the name of the package and their path in it. */
+const loadedWith = (file: string, asked: ReturnType<typeof askedFor>): ReadonlyArray<string> => {
+  // What is added while this goes on comes in its turn.
+  const loaded = new Set([file])
+  for (const one of loaded) asked[one]?.forEach((other) => loaded.add(other))
+  return Array.from(loaded, (url) => url.replace(/^.*\/node_modules\//, ""))
 }
 
 const packagesOf = (modules: ReadonlyArray<string>) =>
   [
     ...new Set(modules.flatMap((module) => /^(?!file:|node:)(@[^/]+\/)?[^/]+/.exec(module)?.[0] ?? []))
   ].sort()
-
-const { exports } = JSON.parse(readFileSync("package.json", "utf8")) as {
-  readonly exports: Record<string, { readonly default: string } | string | null>
-}
 
 it("knows all doors", () => {
   const named = Object.entries(exports).filter(([door, to]) =>
@@ -63,9 +75,15 @@ it("knows all doors", () => {
   assert.deepStrictEqual(named.map(([door]) => door).sort(), Object.keys(doors).sort())
 })
 
-it.each(Object.entries(doors))("%s loads what it needs alone", (door, packages) => {
-  const { default: built } = exports[door] as { readonly default: string }
-  const modules = loadedBy(new URL(built.replace("./dist/", "../src/").replace(/js$/, "ts"), import.meta.url).href)
-  assert.deepStrictEqual(packagesOf(modules), [...packages].sort())
-  assert.deepStrictEqual(modules.filter((module) => seldom.test(module) || slow.test(module)), [])
+describe("a door", () => {
+  let asked: ReturnType<typeof askedFor> = {}
+  beforeAll(() => {
+    asked = askedFor()
+  })
+
+  it.each(Object.entries(doors))("%s loads what it needs alone", (door, packages) => {
+    const modules = loadedWith(fileOf(door), asked)
+    assert.deepStrictEqual(packagesOf(modules), [...packages].sort())
+    assert.deepStrictEqual(modules.filter((module) => seldom.test(module) || slow.test(module)), [])
+  })
 })

@@ -1,13 +1,12 @@
 /**
  * `npm run bench`: measures the library side by side with what it could be replaced by, each in processes of its own.
  */
-import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import * as Os from "node:os"
 import { parseArgs } from "node:util"
 import * as Bench from "./harness/Bench.ts"
-import * as Chart from "./harness/chart.ts"
 import * as Comparison from "./harness/comparison.ts"
+import * as Document from "./harness/document.ts"
 import * as Peers from "./harness/peers.ts"
 import * as Redis from "./harness/redis.ts"
 import * as Report from "./harness/report.ts"
@@ -99,21 +98,6 @@ const versions = () => {
   return { "zeromq.js": zeromq, ...Peers.versions(), "redis-server": Redis.version() ?? "is not here" }
 }
 
-/** Everything between the marks of the browser of documentation. */
-const document = (results: ReadonlyArray<Bench.Result>, setting: Report.Setting): void => {
-  const page = file("../../docs/performance.md")
-  const text = readFileSync(page, "utf8").replace(/<!-- (\w+) -->\n[^]*?<!-- end -->/g, (_, name: string) => {
-    const content = name === "setting"
-      ? Report.settingText(setting)
-      : Report.markdown(results.filter(({ scenario }) => scenario === name))
-    return `<!-- ${name} -->\n\n${content}\n\n<!-- end -->`
-  })
-  writeFileSync(page, text)
-  const caption = `${setting.date}, Node.js ${setting.node}, ${setting.cores} shared cores, ${setting.rounds} rounds`
-  writeFileSync(file("../../docs/performance.svg"), Chart.draw(results, caption))
-  execFileSync("npx", ["dprint", "fmt", "docs/performance.md"], { cwd: file("../.."), stdio: ["ignore", 2, 2] })
-}
-
 const main = async (): Promise<void> => {
   const options = read()
   if (options.help) return console.log(usage)
@@ -136,10 +120,10 @@ const main = async (): Promise<void> => {
   }
   console.log(Report.settingText(setting))
   writeFileSync(file("results.json"), `${JSON.stringify({ setting, results } satisfies Run, null, 2)}\n`)
-  if (options.svg) document(results, setting)
+  if (options.svg) Document.write(results, setting)
   if (options.saved === undefined) return
   const changes = Comparison.compare(options.saved.results, results)
-  console.log(Comparison.text(changes, options.saved.setting.date))
+  console.log(Comparison.text(changes, options.saved.setting, setting))
   if (changes.some(Comparison.isRegression)) process.exitCode = 1
 }
 

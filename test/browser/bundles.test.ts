@@ -3,21 +3,15 @@
  * documentation states.
  */
 import * as esbuild from "esbuild"
-import { gzipSync } from "node:zlib"
 import * as vite from "vite"
 import { describe, expect, it } from "vitest"
-import { scriptOptions } from "../../build.ts"
+import { application, bundle, compressed, script } from "../harness/browserBundles.ts"
 
-const kilobytes = (code: string) => gzipSync(code, { level: 9 }).length / 1000
-
-const bundle = (options: esbuild.BuildOptions) =>
-  esbuild.buildSync({ bundle: true, minify: true, write: false, platform: "browser", target: "es2022", ...options })
+const kilobytes = (code: string) => compressed(code) / 1000
 
 describe("the script", () => {
   it.each(["esm", "iife"] as const)("has at most 10 KB compressed as %s", (format) => {
-    const { outputFiles } = bundle({ ...scriptOptions, format, globalName: "Kosmonaut", sourcemap: false })
-    const code = outputFiles![0]!.text
-    expect(kilobytes(code)).toBeLessThan(10)
+    expect(kilobytes(script(format))).toBeLessThan(10)
   })
 
   it("takes types alone from Effect and from the protocol", () => {
@@ -34,14 +28,6 @@ describe("the script", () => {
 
 // What each door may weigh, in kilobytes, with a group of events and a channel as an application shares them. Most of it is Effect.
 const doors = [{ door: "events", limit: 40 }, { door: "browser", limit: 60 }]
-const program = (door: string) => `
-  import * as Schema from "effect/Schema"
-  import { Channel, Event, EventGroup } from "./src/events/index.ts"
-  import * as Door from "./src/${door}/index.ts"
-  class Chat extends EventGroup.make("chat", Event.make("say", { payload: { text: Schema.String } })) {}
-  export const Room = Channel.make("room", { params: { id: Schema.String }, events: Chat })
-  export const used = [Event.encode(Chat.events.say, { text: "hello" }), ${door === "events" ? "1" : "Door"}]
-`
 
 describe.each(doors)("a bundle of kosmonaut/$door", { timeout: 120_000 }, ({ door, limit }) => {
   // What Effect itself looks up at run time, where there is Node.js, is no import.
@@ -49,7 +35,7 @@ describe.each(doors)("a bundle of kosmonaut/$door", { timeout: 120_000 }, ({ doo
 
   it(`needs no Node.js, and has at most ${limit} KB compressed with one group, by esbuild`, () => {
     const { metafile, outputFiles } = bundle({
-      stdin: { contents: program(door), resolveDir: ".", loader: "ts" },
+      stdin: { contents: application(door), resolveDir: ".", loader: "ts" },
       format: "esm",
       metafile: true
     })
@@ -69,7 +55,7 @@ describe.each(doors)("a bundle of kosmonaut/$door", { timeout: 120_000 }, ({ doo
       plugins: [{
         name: "program",
         resolveId: (id) => id === "/program.ts" ? `${process.cwd()}/program.ts` : undefined,
-        load: (id) => id.endsWith("/program.ts") ? program(door) : undefined
+        load: (id) => id.endsWith("/program.ts") ? application(door) : undefined
       }],
       build: {
         write: false,

@@ -21,6 +21,7 @@ const programs = () => [
   "src/cli/Main.ts",
   "test/chaos/broker.ts",
   "test/chaos/worker.ts",
+  "test/hostile/attacker.ts",
   ...Fs.globSync("{docs/examples/**,test/harness/programs}/*.ts", { cwd: root, exclude: ["**/*.test.ts", "**/*.d.ts"] })
 ]
 

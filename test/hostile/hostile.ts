@@ -7,6 +7,7 @@
 import { Deferred, Duration, Effect, Exit, Schedule } from "effect"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import * as Bundle from "../harness/bundle.ts"
 import * as Broker from "./broker.ts"
 import * as Canary from "./canary.ts"
 import type { Attack, Target } from "./stranger.ts"
@@ -141,13 +142,13 @@ const released = Effect.fnUntraced(function*(broker: Broker.Broker, start: Broke
 /** The attackers' process, once it has begun. */
 const beginAttack = Effect.fnUntraced(function*(attack: Attack, target: Target) {
   const begun = yield* Deferred.make<void>()
+  const program = yield* Effect.promise(() => Bundle.of(fileURLToPath(new URL("attacker.ts", import.meta.url))))
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [
-        fileURLToPath(new URL("attacker.ts", import.meta.url)),
-        attack.name,
-        JSON.stringify(target)
-      ], { stdio: ["ignore", "ignore", "ignore", "ipc"] })
+      spawn(process.execPath, [program, attack.name, JSON.stringify(target)], {
+        env: { ...process.env, ...Bundle.cache },
+        stdio: ["ignore", "ignore", "ignore", "ipc"]
+      })
     ),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )

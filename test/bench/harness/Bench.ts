@@ -77,6 +77,9 @@ export interface Bench extends Options {
   readonly add: (title: string, metric: Metric, samples: Readonly<Record<string, ReadonlyArray<number>>>) => void
 }
 
+/** The name of what does the least that is possible: the programs of `floors`. */
+export const floor = "bytes over TCP"
+
 /** A metric that more is better of. */
 export const rate = (what: string): Metric => ({ name: what, unit: `${what}/s`, better: "more" })
 

@@ -70,10 +70,14 @@ export const markdown = (results: ReadonlyArray<Result>): string => {
     ])
   )
   const hasCpu = rows.some((row) => row[6] !== "")
-  const all = aligned([["", "", ...head.slice(1)], ...rows].map((row) => hasCpu ? row : row.slice(0, 6)))
+  return table([["", "", ...head.slice(1)], ...rows].map((row) => hasCpu ? row : row.slice(0, 6)))
+}
+
+/** Rows as a Markdown table; the first is its head. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const [head, ...others] = aligned(rows)
   const line = (row: ReadonlyArray<string>) => `| ${row.join(" | ")} |`
-  return [line(all[0]!), line(all[0]!.map((cell) => "-".repeat(Math.max(3, cell.length)))), ...all.slice(1).map(line)]
-    .join("\n")
+  return [line(head!), line(head!.map((cell) => "-".repeat(Math.max(3, cell.length)))), ...others.map(line)].join("\n")
 }
 
 const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<ReadonlyArray<string>> => {

@@ -2,7 +2,7 @@
  * Requests a second: broadcasts to a channel that nobody is on, by any number of fibers at once.
  */
 import type * as FloorParty from "../floors/requests.ts"
-import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
+import { type Bench, type Contestant, floor as floorName, perSecond, rate } from "../harness/Bench.ts"
 import { start, startPair, stopAll } from "../harness/party.ts"
 import * as Redis from "../harness/redis.ts"
 import type * as BrokerParty from "../parties/broker.ts"
@@ -46,7 +46,7 @@ export const run = async (bench: Bench): Promise<void> => {
         run: async (milliseconds: number) => perSecond(await ioredis.call("request", fibers, milliseconds))
       }],
       {
-        name: "bytes over TCP",
+        name: floorName,
         peer: true,
         parties: { client: floor.client, broker: floor.server },
         run: async (milliseconds) => perSecond(await floor.client.call("request", fibers, milliseconds))

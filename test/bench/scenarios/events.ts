@@ -6,7 +6,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { BrokerConfig } from "../../../src/server/index.ts"
 import type * as FloorParty from "../floors/events.ts"
-import { type Bench, perSecond, rate } from "../harness/Bench.ts"
+import { type Bench, floor as floorName, perSecond, rate } from "../harness/Bench.ts"
 import { type Party, start, stopAll } from "../harness/party.ts"
 import type { Functions } from "../harness/role.ts"
 import type * as BrokerParty from "../parties/broker.ts"
@@ -34,7 +34,7 @@ export const run = async (bench: Bench): Promise<void> => {
       ...stored,
       { name: "zeromq.js with acknowledgements", peer: true, ...acknowledged },
       { name: "zeromq.js", peer: true, ...raw },
-      { name: "bytes over TCP", peer: true, ...floor }
+      { name: floorName, peer: true, ...floor }
     ], { profile: count === 1 })
     await stopAll(zmq, tcp, ...stored, acknowledged, raw, floor)
   }

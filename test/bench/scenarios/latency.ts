@@ -3,7 +3,7 @@
  * it keeps up or not.
  */
 import type * as FloorParty from "../floors/requests.ts"
-import { type Bench, type Metric, spreadOf } from "../harness/Bench.ts"
+import { type Bench, floor as floorName, type Metric, spreadOf } from "../harness/Bench.ts"
 import type { Done, Latencies } from "../harness/pace.ts"
 import { start, startPair, stopAll } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
@@ -51,7 +51,7 @@ export const run = async (bench: Bench): Promise<void> => {
       run: async (milliseconds) => outcomeOf(await rawClient.call("openLoop", raw, 2 * milliseconds))
     },
     {
-      name: `bytes over TCP, ${tcp} requests/s`,
+      name: `${floorName}, ${tcp} requests/s`,
       peer: true,
       run: async (milliseconds) => outcomeOf(await floor.client.call("openLoop", tcp, 2 * milliseconds))
     }

@@ -4,7 +4,7 @@
  */
 import type * as FloorParty from "../floors/subscriptions.ts"
 import type { Bench, Contestant, Metric, Outcome } from "../harness/Bench.ts"
-import { type AnyParty, start, stopAll } from "../harness/party.ts"
+import { type AnyParty, type Party, start } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as SocketIoParty from "../parties/socketIo.ts"
@@ -16,11 +16,12 @@ const channelsEach = 10
 
 export const run = async (bench: Bench): Promise<void> => {
   const count = bench.quick ? connections / 10 : connections
+  const browsers = await start<BrowsersParty.Functions>("browsers")
   const subscription = kilobytes(`a subscription, of ${count * channelsEach}: heap`)
   const turn = (name: string, peer: boolean, open: Open): Contestant => ({
     name,
     peer,
-    run: () => turnOf(count, open)
+    run: () => turnOf(browsers, count, open)
   })
   const options = { rounds: bench.quick ? 1 : bench.rounds, warmUp: false }
   await bench.compare(
@@ -32,6 +33,7 @@ export const run = async (bench: Bench): Promise<void> => {
   await bench.compare("without a server", [subscription], [
     { name: "an entry of a Map and one of a Set", run: () => floorOf(count) }
   ], { ...options, rounds: 1 })
+  await browsers.stop()
 }
 
 const kilobytes = (name: string): Metric => ({ name, unit: "KB", better: "less" })
@@ -43,20 +45,20 @@ type Open = (browsers: Browsers) => Promise<{
   readonly subscribe: (group: number) => Promise<void>
 }>
 
-type Browsers = Awaited<ReturnType<typeof startBrowsers>>
-const startBrowsers = () => start<BrowsersParty.Functions>("browsers")
+type Browsers = Party<BrowsersParty.Functions>
 
-const turnOf = async (count: number, open: Open): Promise<Outcome> => {
-  const browsers = await startBrowsers()
+const turnOf = async (browsers: Browsers, count: number, open: Open): Promise<Outcome> => {
   const { connect, server, subscribe } = await open(browsers)
   // Once, so that what is compiled or kept for all is there.
-  await subscribe(await connect(20))
+  const first = await connect(20)
+  await subscribe(first)
   const before = await server.call("memory")
   const group = await connect(count)
   const connected = await server.call("memory")
   await subscribe(group)
   const subscribed = await server.call("memory")
-  await stopAll(browsers, server)
+  for (const each of [first, group]) await browsers.call("close", each)
+  await server.stop()
   return {
     values: [
       each(connected.heap - before.heap, count),

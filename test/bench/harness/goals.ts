@@ -1,0 +1,302 @@
+/**
+ * What the library is wanted to do, beside what it did in a run; and what the system takes of it, beside the least that is possible.
+ */
+import { type Figures, floor, type Result, type Spread, spreadOf } from "./Bench.ts"
+import { figure, ratioOf, table } from "./report.ts"
+import type { Usage } from "./usage.ts"
+
+type Results = ReadonlyArray<Result>
+
+/** A figure of a run: the scenario, the title, the contestant, and the end of the metric's name if there are several. */
+type Place = readonly [scenario: string, title: string, name: string, metric?: string | undefined]
+
+/** Figures that a goal is about. They are `undefined` if they were not measured. */
+interface Part {
+  readonly of: string
+  readonly value: (results: Results) => Spread | undefined
+  readonly text: (spread: Spread) => string
+  readonly isMet: (spread: Spread) => boolean
+}
+
+interface Goal {
+  readonly work: string
+  readonly wanted: string
+  readonly parts: ReadonlyArray<Part>
+}
+
+// The load of a latency is in its name, and is another in each run.
+const find = (results: Results, [scenario, title, name, metric = ""]: Place): Figures | undefined => {
+  const figures = results.find((one) => one.scenario === scenario && one.title === title && one.metric.endsWith(metric))
+    ?.figures
+  return figures?.find((one) => one.name === name) ?? figures?.find((one) => one.name.startsWith(`${name}, `))
+}
+
+const both = (one: Place, other: Place, combine: (one: number, other: number) => number) => (results: Results) => {
+  const [own, others] = [find(results, one)?.samples, find(results, other)?.samples]
+  if (own === undefined || others === undefined) return undefined
+  return spreadOf(own.slice(0, others.length).map((sample, round) => combine(sample, others[round]!)))
+}
+
+const divide = (one: number, other: number) => one / other
+
+/** At least so many times a peer, in the same rounds. */
+const atLeast = (least: number, of: string, [scenario, title, name, metric]: Place, peer: string): Part => ({
+  of,
+  value: both([scenario, title, name, metric], [scenario, title, peer, metric], divide),
+  text: ratioOf,
+  isMet: ({ median }) => median >= least
+})
+
+const atMost = (most: number, of: string, value: Part["value"], text: Part["text"] = ratioOf): Part => ({
+  of,
+  value,
+  text,
+  isMet: ({ median }) => median <= most
+})
+
+const withUnit = (unit: string): Part["text"] => ({ max, median, min }) =>
+  `${figure(median)} (${figure(min)}–${figure(max)}) ${unit}`
+
+const broadcasts = (peer: string, least: number) =>
+  [64, 256].flatMap((fibers) =>
+    ["ZeroMQ", "TCP"].map((name) =>
+      atLeast(least, `${fibers} over ${name}`, ["broadcast", `${fibers} fibers`, `Kosmonaut, ${name}`], peer)
+    )
+  )
+
+const cpuOfBroker = (title: string, name: string) => (results: Results) =>
+  find(results, ["events", title, name])?.usage["broker"]?.cpu
+
+const growth = (results: Results): Spread | undefined => {
+  const ratios = results.filter(({ scenario }) => scenario === "growth").flatMap(({ figures }) =>
+    Object.values(figures.at(-1)!.ratios)
+  )
+  return ratios.length === 0 ? undefined : spreadOf(ratios.map(({ median }) => median))
+}
+
+const single = (value: number | undefined) => value === undefined ? undefined : spreadOf([value])
+
+const heap = "heap"
+const sizes = (count: string) => ["memory", "of one server", "Kosmonaut", `${count}: ${heap}`] as const
+
+const goals: ReadonlyArray<Goal> = [
+  { work: "broadcasts by 64 and 256 fibers", wanted: "1 × ioredis", parts: broadcasts("ioredis", 1) },
+  { work: "the same", wanted: "0.5 × bytes over TCP", parts: broadcasts(floor, 0.5) },
+  {
+    work: "broadcasts by 1 fiber, over ZeroMQ",
+    wanted: "1 × zeromq.js",
+    parts: [atLeast(1, "", ["broadcast", "1 fiber", "Kosmonaut, ZeroMQ"], "zeromq.js")]
+  },
+  {
+    work: "events to 1 worker",
+    wanted: "1.5 × zeromq.js with acknowledgements",
+    parts: ["ZeroMQ", "TCP"].map((name) =>
+      atLeast(1.5, name, ["events", "to 1 worker", `Kosmonaut, ${name}`], "zeromq.js with acknowledgements")
+    )
+  },
+  {
+    work: "the same with storage",
+    wanted: "0.8 × without",
+    parts: [atLeast(0.8, "", ["events", "to 1 worker", "Kosmonaut, ZeroMQ, stored"], "Kosmonaut, ZeroMQ")]
+  },
+  {
+    work: "events to 4 workers",
+    wanted: "1 × to 1 worker",
+    parts: ["ZeroMQ", "TCP"].map((name) => ({
+      ...atLeast(1, name, ["events", "to 4 workers", name], ""),
+      value: both(
+        ["events", "to 4 workers", `Kosmonaut, ${name}`],
+        ["events", "to 1 worker", `Kosmonaut, ${name}`],
+        divide
+      )
+    }))
+  },
+  {
+    work: "processor time of the broker for an event to 4 workers",
+    wanted: "at most 1.2 × to 1 worker",
+    parts: ["ZeroMQ", "TCP"].map((name) =>
+      atMost(1.2, name, (results) => {
+        const [four, one] = ["to 4 workers", "to 1 worker"].map((title) =>
+          cpuOfBroker(title, `Kosmonaut, ${name}`)(results)
+        )
+        return single(four === undefined || one === undefined ? undefined : four / one)
+      }, ({ median }) => median.toFixed(2))
+    )
+  },
+  {
+    work: "fan-out from a Client to 10, 200 and 2000 browsers",
+    wanted: "0.8, 0.95 and 0.95 × bare ws",
+    parts: [[0.8, 10], [0.95, 200], [0.95, 2000]].map(([least, browsers]) =>
+      atLeast(least!, String(browsers), ["fanout", `to ${browsers} browsers`, "Kosmonaut, from a Client"], "bare ws")
+    )
+  },
+  {
+    work: "fan-out, one broadcast at a time in the broker, to 200 browsers",
+    wanted: "0.95 × bare ws",
+    parts: [atLeast(0.95, "", ["fanout", "to 200 browsers", "Kosmonaut, in the broker"], "bare ws")]
+  },
+  {
+    work: "fan-out, 64 broadcasts in flight to 200 and 2000 browsers",
+    wanted: "4 × bare ws",
+    parts: [200, 2000].map((browsers) =>
+      atLeast(4, String(browsers), [
+        "fanout",
+        `64 broadcasts in flight to ${browsers} browsers`,
+        "Kosmonaut, from a Client",
+        "deliveries"
+      ], "bare ws, one write per message")
+    )
+  },
+  {
+    work: "longest stall of the event loop meanwhile",
+    wanted: "at most 50 ms",
+    parts: [200, 2000].map((browsers) =>
+      atMost(
+        50,
+        String(browsers),
+        (results) =>
+          find(results, [
+            "fanout",
+            `64 broadcasts in flight to ${browsers} browsers`,
+            "Kosmonaut, from a Client",
+            "longest stall"
+          ]),
+        withUnit("ms")
+      )
+    )
+  },
+  {
+    work: "heap of an idle connection",
+    wanted: "at most 3 KB more than bare ws",
+    parts: [atMost(
+      3,
+      "",
+      both(
+        sizes("a connection, of 2000"),
+        ["memory", "of one server", "bare ws", `a connection, of 2000: ${heap}`],
+        (one, other) => one - other
+      ),
+      withUnit("KB")
+    )]
+  },
+  {
+    work: "heap of a subscription",
+    wanted: "at most 0.12 KB",
+    parts: [atMost(0.12, "", (results) => find(results, sizes("a subscription, of 20000")), withUnit("KB"))]
+  },
+  {
+    work: "p99 at half load",
+    wanted: "at most 1.5 × zeromq.js",
+    parts: ["ZeroMQ", "TCP"].map((name) =>
+      atMost(
+        1.5,
+        name,
+        both(
+          ["latency", "each at half of what it can", `Kosmonaut, ${name}`, "p99"],
+          ["latency", "each at half of what it can", "zeromq.js", "p99"],
+          divide
+        )
+      )
+    )
+  },
+  ...([["kosmonaut --help", "3"], ["kosmonaut serve", "5"]] as const).map(([name, most]) => ({
+    work: `start-up: \`${name}\``,
+    wanted: `at most ${most} × \`node -e 0\``,
+    parts: [atMost(
+      Number(most),
+      "",
+      both(["startup", "of the command line", name], ["startup", "of the command line", "Node.js alone"], divide)
+    )]
+  })),
+  ...[1, 64].map((width) => ({
+    work: `requests to a worker by the script, ${width} in flight`,
+    wanted: "1 × Socket.IO with a worker",
+    parts: ["ZeroMQ", "TCP"].map((name) =>
+      atLeast(
+        1,
+        name,
+        ["requests", `${width} in flight`, `The script, worker over ${name}`],
+        "Socket.IO with a worker"
+      )
+    )
+  })),
+  {
+    work: "a broadcast with a position, to 10 browsers",
+    wanted: "0.95 × without",
+    parts: [atLeast(0.95, "", ["history", "to 10 browsers", "history in memory"], "without history")]
+  },
+  {
+    work: "an operation with 100 times as much of something else",
+    wanted: "at most 1.2 × each",
+    parts: [{
+      of: "",
+      value: growth,
+      text: ({ max, median, min }) => `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`,
+      isMet: ({ max }) => max <= 1.2
+    }]
+  }
+]
+
+/** The goals and what was measured, as a Markdown table; what is missed is bold. */
+export const markdown = (results: Results): string =>
+  table([
+    ["work", "wanted", "measured"],
+    ...goals.map(({ parts, wanted, work }) => [work, wanted, parts.map((part) => measured(part, results)).join("; ")])
+  ])
+
+const measured = ({ isMet, of, text, value }: Part, results: Results): string => {
+  const spread = value(results)
+  const name = of === "" ? "" : `${of}: `
+  if (spread === undefined) return `${name}not measured`
+  return isMet(spread) ? `${name}${text(spread)}` : `${name}**${text(spread)}**`
+}
+
+/** The headline operations, and what does the same with the least. */
+const operations: ReadonlyArray<{ readonly work: string; readonly own: Place; readonly least: string }> = [
+  ...[64, 256].map((fibers) => ({
+    work: `a broadcast, ${fibers} in flight over TCP`,
+    own: ["broadcast", `${fibers} fibers`, "Kosmonaut, TCP"] as const,
+    least: floor
+  })),
+  ...["to 1 worker", "to 4 workers"].map((title) => ({
+    work: `an event ${title} over TCP`,
+    own: ["events", title, "Kosmonaut, TCP"] as const,
+    least: floor
+  })),
+  {
+    work: "a delivery, one broadcast at a time to 200 browsers",
+    own: ["fanout", "to 200 browsers", "Kosmonaut, in the broker"],
+    least: "bare ws"
+  },
+  {
+    work: "a delivery, 64 broadcasts in flight to 200 browsers",
+    own: ["fanout", "64 broadcasts in flight to 200 browsers", "Kosmonaut, from a Client"],
+    least: "bare ws, one write per message"
+  },
+  ...[1, 64].map((width) => ({
+    work: `a request to a worker over TCP, ${width} in flight`,
+    own: ["requests", `${width} in flight`, "The script, worker over TCP"] as const,
+    least: "Socket.IO with a worker"
+  }))
+]
+
+/** What each process of the headline operations takes from the system, beside the least, as a Markdown table. */
+export const limits = (results: Results): string =>
+  table([
+    ["", "process", "µs", "reads + writes", "bytes", "the least, µs", "reads + writes", "bytes"],
+    ...operations.flatMap(({ least, own: [scenario, title, name], work }) => {
+      const [own, floor] = [name, least].map((name) => find(results, [scenario, title, name])?.usage ?? {})
+      return Object.entries(own!).map(([process, usage], index) => [
+        index === 0 ? work : "",
+        process,
+        ...cells(usage),
+        ...(floor![process] === undefined ? ["", "", ""] : cells(floor![process]))
+      ])
+    })
+  ])
+
+const cells = ({ bytes, cpu, reads, writes }: Usage) => [
+  figure(cpu),
+  `${reads.toFixed(2)} + ${writes.toFixed(2)}`,
+  bytes.toFixed(0)
+]
