@@ -66,7 +66,6 @@ const ofNodes = Effect.andThen(
     deeds: ["nodeFrozen"],
     replacements: [
       { file: "cluster/Script.ts", text: "if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then", by: "if false then" },
-      { file: "leaseScripts.ts", text: "ARGV[1])) < time", by: "ARGV[1]) or time) < time" },
       { file: "queue/turn.ts", text: "if (record and record[1] or 0) ~= number - 1 then", by: "if false then" }
     ]
   }, ({ wrongs }) => wrongs.length > 0)

@@ -134,6 +134,7 @@ export const startBroker = Effect.fnUntraced(
 type Begun = Process & { readonly asked: Array<Deferred.Deferred<unknown>> }
 
 const beginBroker = (args: ReadonlyArray<string>, faults: Array<string>, options: StartOptions) => {
+  let attempts = options.retries === true ? 200 : 1
   const begin: Effect.Effect<Begun, never, Scope.Scope> = Effect.gen(function*() {
     const ready = yield* Deferred.make<void>()
     const asked: Array<Deferred.Deferred<unknown>> = []
@@ -145,7 +146,7 @@ const beginBroker = (args: ReadonlyArray<string>, faults: Array<string>, options
     }, options.replacements)
     const ended = yield* Effect.raceFirst(Deferred.await(ready), Effect.exit(running.ended))
     if (ended === undefined) return { ...running, asked }
-    if (options.retries !== true) {
+    if (--attempts === 0) {
       return yield* Effect.die(new Error(`The broker was not up when it ended: ${String(ended)}`))
     }
     return yield* Effect.delay(begin, "300 millis")

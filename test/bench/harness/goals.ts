@@ -8,7 +8,7 @@ import type { Usage } from "./usage.ts"
 type Results = ReadonlyArray<Result>
 
 /** A figure of a run: the scenario, the title, the contestant, and the end of the metric's name if there are several. */
-type Place = readonly [scenario: string, title: string, name: string, metric?: string]
+type Place = readonly [scenario: string, title: string, name: string, metric?: string | undefined]
 
 /** Figures that a goal is about. They are `undefined` if they were not measured. */
 interface Part {

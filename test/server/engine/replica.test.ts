@@ -349,7 +349,7 @@ describe("replicas", () => {
       (_, index) => Operations.write({ _tag: "EnterBrowser", sid: `many-${index}`, version: 1 })
     )
     entriesOf([], true).forEach(whole.apply)
-    whole.apply({ offset: 100, time: 1, node: nodes[0], entry: Replica.entryOf(1, text) })
+    whole.apply({ offset: 100, time: 1, node: nodes[0], entry: Replica.entryOf(1000, text) })
     const collected = Snapshot.collect(whole.replica)
     let step = collected.next()
     while (step.done !== true) step = collected.next()
