@@ -45,9 +45,9 @@ const floods: Record<string, (peer: Hostile.Peer) => void> = {
   "responses": (peer) => {
     for (let n = 0; n < 5000; n++) peer.send(`{":response":{"id":${n},"data":{}}}`)
   },
-  "a huge message": (peer) => peer.send(`{"talk/said":{"channel":"room","x":"${"x".repeat(20_000_000)}"}}`),
-  "a huge batch": (peer) => peer.send(`[${"1,".repeat(1_000_000)}1]`),
-  "a deep message": (peer) => peer.send(`${"[".repeat(1_000_000)}${"]".repeat(1_000_000)}`),
+  "a huge message": (peer) => peer.send(`{"talk/said":{"channel":"room","x":"${"x".repeat(5_000_000)}"}}`),
+  "a huge batch": (peer) => peer.send(`[${"1,".repeat(200_000)}1]`),
+  "a deep message": (peer) => peer.send(`${"[".repeat(200_000)}${"]".repeat(200_000)}`),
   "bytes": (peer) => peer.frame(2, Buffer.alloc(1000, 7)),
   "pings": (peer) => {
     for (let n = 0; n < 1000; n++) peer.frame(9, Buffer.from("ping"))

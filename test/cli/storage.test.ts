@@ -28,59 +28,56 @@ const positionsUntilEnd = (page: Browser.Browser) =>
 const triggers = Array.from({ length: 20 }, (_, n) => n)
 
 describe.concurrent("kosmonaut serve --storage-dir", { timeout: 120_000 }, () => {
-  it.live.each([{ flags: [] }, { flags: ["--fsync"] }])(
-    "goes on after kill -9 with all that was confirmed, $flags",
-    ({ flags }) =>
-      Effect.gen(function*() {
-        const directory = yield* temporaryFolder
-        const storage = ["--storage-dir", directory, ...flags]
-        const first = yield* serve(...storage, "--channel", "room")
-        const unused = yield* Effect.gen(function*() {
-          const client = yield* Client.Client
-          yield* client.openChannel("hall")
-          const joe = yield* Browser.connect(`${first.ready.websocket}/app`)
-          yield* joe.send({ auth: { token: Redacted.value(yield* client.requestSingleAccessToken("joe", ".*")) } })
-          yield* joe.nextOf(":authenticated")
-          for (const n of triggers) yield* joe.send({ trigger: { event: "say", data: { n }, id: n } })
-          for (const id of triggers) assert.deepStrictEqual(yield* joe.nextOf(":triggered"), { id })
-          return yield* client.requestSingleAccessToken("ann", ".*")
-        }).pipe(Effect.provide(Kosmonaut.layer({ url: urlOf(first.ready) })))
-        yield* first.program.kill("SIGKILL")
-        yield* first.program.output
-
-        const second = yield* serve(...storage)
-        assert.deepStrictEqual(second.ready.vhosts, first.ready.vhosts)
-        const ann = yield* Browser.connect(`${second.ready.websocket}/app`)
-        yield* ann.send({ auth: { token: Redacted.value(unused) } })
-        yield* ann.nextOf(":authenticated")
-        yield* ann.send({ subscribe: { channel: "hall" } })
-        yield* ann.nextOf(":subscribed")
-
-        const handled: Array<unknown> = []
-        const ids = new Set<unknown>()
-        const all = yield* Deferred.make<void>()
-        const listening = Worker.Worker.use((worker) =>
-          worker.listen({
-            onMessage: ({ data, id }) =>
-              Effect.sync(() => {
-                handled.push(data["n"])
-                ids.add(id)
-                if (handled.length === triggers.length) Deferred.doneUnsafe(all, Effect.void)
-              })
-          })
-        )
-        yield* Effect.raceFirst(listening, Deferred.await(all)).pipe(
-          Effect.provide(Layer.fresh(Kosmonaut.layer({ url: urlOf(second.ready) })))
-        )
-        assert.deepStrictEqual(handled, triggers)
-        assert.strictEqual(ids.size, triggers.length)
-      }).pipe(Effect.scoped)
-  )
-
-  it.live("has every answered broadcast in the history after kill -9 in the midst of them, at positions of their own", () =>
+  it.live("goes on after kill -9 with all that was confirmed", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
-      const options = ["--storage-dir", directory, "--channel-rule", "room history"]
+      const storage = ["--storage-dir", directory]
+      const first = yield* serve(...storage, "--channel", "room")
+      const unused = yield* Effect.gen(function*() {
+        const client = yield* Client.Client
+        yield* client.openChannel("hall")
+        const joe = yield* Browser.connect(`${first.ready.websocket}/app`)
+        yield* joe.send({ auth: { token: Redacted.value(yield* client.requestSingleAccessToken("joe", ".*")) } })
+        yield* joe.nextOf(":authenticated")
+        for (const n of triggers) yield* joe.send({ trigger: { event: "say", data: { n }, id: n } })
+        for (const id of triggers) assert.deepStrictEqual(yield* joe.nextOf(":triggered"), { id })
+        return yield* client.requestSingleAccessToken("ann", ".*")
+      }).pipe(Effect.provide(Kosmonaut.layer({ url: urlOf(first.ready) })))
+      yield* first.program.kill("SIGKILL")
+      yield* first.program.output
+
+      const second = yield* serve(...storage)
+      assert.deepStrictEqual(second.ready.vhosts, first.ready.vhosts)
+      const ann = yield* Browser.connect(`${second.ready.websocket}/app`)
+      yield* ann.send({ auth: { token: Redacted.value(unused) } })
+      yield* ann.nextOf(":authenticated")
+      yield* ann.send({ subscribe: { channel: "hall" } })
+      yield* ann.nextOf(":subscribed")
+
+      const handled: Array<unknown> = []
+      const ids = new Set<unknown>()
+      const all = yield* Deferred.make<void>()
+      const listening = Worker.Worker.use((worker) =>
+        worker.listen({
+          onMessage: ({ data, id }) =>
+            Effect.sync(() => {
+              handled.push(data["n"])
+              ids.add(id)
+              if (handled.length === triggers.length) Deferred.doneUnsafe(all, Effect.void)
+            })
+        })
+      )
+      yield* Effect.raceFirst(listening, Deferred.await(all)).pipe(
+        Effect.provide(Layer.fresh(Kosmonaut.layer({ url: urlOf(second.ready) })))
+      )
+      assert.deepStrictEqual(handled, triggers)
+      assert.strictEqual(ids.size, triggers.length)
+    }).pipe(Effect.scoped))
+
+  it.live("has every answered broadcast in the history after kill -9 in the midst of them, at positions of their own, with --fsync", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      const options = ["--storage-dir", directory, "--fsync", "--channel-rule", "room history"]
       const first = yield* serve(...options, "--channel", "room")
       const answered: Array<Array<number>> = [[], [], [], []]
       const enough = yield* Deferred.make<void>()
@@ -129,11 +126,12 @@ describe.concurrent("kosmonaut serve --storage-dir", { timeout: 120_000 }, () =>
       }).pipe(Effect.provide(Layer.fresh(Kosmonaut.layer({ url: urlOf(second.ready) }))))
     }).pipe(Effect.scoped))
 
-  it.live("adds no vhost to those that are stored", () =>
+  it.live("is one broker's alone, and no vhost is added to those that are stored", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
       const storage = ["--storage-dir", directory]
       const first = yield* serve(...storage, "--vhost", "/chat")
+      assertWrong(yield* run(["serve", ...freePorts, ...storage]), directory, "another broker uses it")
       yield* first.program.kill("SIGTERM")
       yield* first.program.output
       const second = yield* serve(...storage, "--channel", "hall")
@@ -160,13 +158,5 @@ describe.concurrent("kosmonaut serve --storage-dir", { timeout: 120_000 }, () =>
       assert.deepStrictEqual(second.ready.vhosts, [{ path: "/app" }])
       const opened = yield* run(["open", "hall", "--url", `${second.ready.backend.replace("://", `://${token}@`)}/app`])
       assert.strictEqual(opened.stderr, "")
-    }).pipe(Effect.scoped))
-
-  it.live("is one broker's alone", () =>
-    Effect.gen(function*() {
-      const directory = yield* temporaryFolder
-      yield* serve("--storage-dir", directory)
-      const output = yield* run(["serve", ...freePorts, "--storage-dir", directory])
-      assertWrong(output, directory, "another broker uses it")
     }).pipe(Effect.scoped))
 })

@@ -54,15 +54,15 @@ const used = (): number => {
   return process.memoryUsage().heapUsed
 }
 
-/** Millis of the fastest of some runs: a busy machine makes others slow. */
-const fastest = (run: () => void): number => {
+/** A run takes less than so many milliseconds, at the fifth time at last: a busy machine makes some slow. */
+const expectWithin = (limit: number, run: () => void) => {
   let best = Infinity
-  for (let n = 0; n < 5; n++) {
+  for (let n = 0; n < 5 && best >= limit; n++) {
     const begin = performance.now()
     run()
     best = Math.min(best, performance.now() - begin)
   }
-  return best
+  expect(best).toBeLessThan(limit)
 }
 
 describe("A list", { timeout: 120_000 }, () => {
@@ -71,12 +71,12 @@ describe("A list", { timeout: 120_000 }, () => {
       const channels = make({ maxChannels: Infinity })
       for (let n = 0; n < 100_000; n++) yield* channels.open(n % 1000 === 0 ? `rare-${n}` : `c${n}`)
       // What a batch of requests asks at once.
-      expect(fastest(() => {
+      expectWithin(300, () => {
         for (let n = 0; n < 100; n++) Effect.runSync(channels.listAfter("c", 99_000))
-      })).toBeLessThan(300)
-      expect(fastest(() => {
+      })
+      expectWithin(500, () => {
         for (let n = 0; n < 100; n++) Effect.runSync(channels.listAfter("nothing-", 0))
-      })).toBeLessThan(500)
+      })
 
       const found: Array<string> = []
       let parts = 0
@@ -180,9 +180,9 @@ describe("The members of a presence channel", () => {
       for (let n = 0; n < 20_000; n++) yield* join(channels, "room", `u${n}`)
       const { last, browser } = yield* join(channels, "room", "me")
       const members = channels.members("room", browser, 0)
-      expect(fastest(() => {
+      expectWithin(50, () => {
         for (let n = 0; n < 200; n++) Effect.runSync(members)
-      })).toBeLessThan(50)
+      })
       expect(JSON.parse(last.message)).toEqual({ ":members": { channel: "room", next: null, subscribers: [] } })
     }))
 
@@ -195,12 +195,12 @@ describe("The members of a presence channel", () => {
       }
       const { browser } = quietBrowser("me")
       const options = { permission: permit("me"), hidden: true, data: {} }
-      expect(fastest(() => {
+      expectWithin(100, () => {
         for (let n = 0; n < 20; n++) {
           Effect.runSync(channels.subscribe("presence-a", browser, options))
           Effect.runSync(channels.unsubscribe("presence-a", browser, {}))
         }
-      })).toBeLessThan(100)
+      })
     }))
 })
 
