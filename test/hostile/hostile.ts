@@ -31,6 +31,10 @@ export const bounds = {
   end: Broker.shutdownTimeout + 1000
 }
 
+type Bounds = typeof bounds
+
+const boundsOf = ({ keeps = 0 }: Attack): Bounds => ({ ...bounds, kept: bounds.kept + keeps })
+
 /** What came of an attack. */
 export interface Result {
   readonly name: string
@@ -69,7 +73,7 @@ const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Inpu
   const isTogether = attack.name === "everything at once"
   if (!isTogether && attack.expelled !== true) yield* attackers.signal("SIGKILL")
   const report = yield* canary.end
-  const last = isTogether ? undefined : yield* released(broker, start)
+  const last = isTogether ? undefined : yield* released(broker, start, boundsOf(attack))
   const how = broker.end()
   const { after, how: end } = yield* broker.stop
   yield* attackers.signal("SIGKILL")
@@ -88,7 +92,7 @@ const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Inpu
     ? [
       ...attackers.failure() === undefined ? [] : [`the attack did not work: ${attackers.failure()?.slice(0, 500)}`],
       ...report.faults.map((fault) => `the canary: ${fault}`),
-      ...exceeded(figures),
+      ...exceeded(figures, boundsOf(attack)),
       ...endFaults(end, after)
     ]
     : [`the broker ended with ${how}: ${broker.log().slice(0, 500)}`]
@@ -97,7 +101,7 @@ const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Inpu
 
 const mebibytes = (bytes: number) => bytes / 1_048_576
 
-const exceeded = (figures: Result["figures"]): ReadonlyArray<string> =>
+const exceeded = (figures: Result["figures"], bounds: Bounds): ReadonlyArray<string> =>
   ([
     ["rss", "MiB of memory"],
     ["kept", "MiB are still in use"],
@@ -125,7 +129,11 @@ const watch = Effect.fnUntraced(function*(broker: Broker.Broker) {
 })
 
 /** Waits until the broker has released what attackers had, or the time for it is over. */
-const released = Effect.fnUntraced(function*(broker: Broker.Broker, start: Broker.Cost | undefined) {
+const released = Effect.fnUntraced(function*(
+  broker: Broker.Broker,
+  start: Broker.Cost | undefined,
+  bounds: Bounds
+) {
   const isBack = (cost: Broker.Cost | undefined) =>
     cost === undefined || start === undefined ||
     cost.descriptors <= start.descriptors + bounds.descriptors &&

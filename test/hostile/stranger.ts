@@ -34,6 +34,8 @@ export interface Attack {
   readonly expelled?: boolean
   /** Whether the attackers end their work at some time and then only stay; the time of the attack begins with that. */
   readonly ends?: boolean
+  /** How many MiB the broker may keep of it beside `bounds.kept`, because that is what was asked for. */
+  readonly keeps?: number
   /** Attacks, and does so until its process is killed. */
   readonly run: (target: Target) => Promise<unknown>
 }
