@@ -51,6 +51,19 @@ export const make = Effect.gen(function*() {
       }),
     endLease: (self: string) => connection.send("ZREM", Keys.leases, self),
     /** Everything that the queue of a vhost has in Redis. */
+    /** The keys of a queue, without its name, but for hashes that only have what makes them found in by hashing. */
+    usedKeysOf: (vhost: string) =>
+      Effect.gen(function*() {
+        const base = Keys.ofVhost(vhost, "queue")
+        const used: Array<string> = []
+        for (const key of (yield* connection.send("KEYS", `${base}*`)) as ReadonlyArray<string>) {
+          const name = key.slice(base.length)
+          const isHash = name === ":events" || name.startsWith(":claims:")
+          const fields = isHash ? ((yield* connection.send("HKEYS", key)) as ReadonlyArray<string>).join() : ""
+          if (fields !== "-") used.push(name)
+        }
+        return used
+      }),
     keysOf: (vhost: string) =>
       Effect.map(
         connection.send("KEYS", `${Keys.ofVhost(vhost, "queue")}*`),

@@ -20,12 +20,13 @@ for index = 1, n do
   numbers[index], texts[2 * index - 1], texts[2 * index] = number, number, ARGV[2 + index]
   claims[2 * index - 1], claims[2 * index] = number, '48'
 end
-call('HSET', 'events', unpack(texts))
+local long = string.rep('-', 65)
+call('HSET', 'events', '-', long, unpack(texts))
 call('RPUSH', 'new', unpack(numbers))
 numbers = call('LRANGE', 'new', 0, n - 1)
 call('LTRIM', 'new', n, -1)
 local claimed = call('HMGET', 'events', unpack(numbers))
-call('HSET', 'claims', unpack(claims))
+call('HSET', 'claims', '-', long, unpack(claims))
 call('HDEL', 'events', unpack(ARGV, n + 3, 2 * n + 2))
 call('HDEL', 'claims', unpack(ARGV, n + 3, 2 * n + 2))
 return { table.concat(numbers, ' '), claimed }`)

@@ -212,6 +212,7 @@ local function runTurn()
     return redis.error_reply('${Script.leaseLost} the event queue does not know this node any more')
   end
   local workers, credits, idle = numbersAt(15), numbersAt(18), numbersAt(21)
+  if not record then hashed(claimsKey .. self) end
   attend(record and { record[2], record[3], record[4] } or { 0, 0, 0 }, workers)
   withdraw(self)
   local seen = tonumber(ARGV[13])
@@ -246,8 +247,10 @@ local function endNode()
   local claims, numbers = {}, {}
   local records = call('HGETALL', claimsKey .. node)
   for index = 1, #records, 2 do
-    numbers[#numbers + 1] = records[index]
-    claims[records[index]] = claimOf(records[index + 1])
+    if records[index] ~= '-' then
+      numbers[#numbers + 1] = records[index]
+      claims[records[index]] = claimOf(records[index + 1])
+    end
   end
   table.sort(numbers, function(one, other) return tonumber(one) < tonumber(other) end)
   call('DEL', claimsKey .. node, mailKey .. node)
