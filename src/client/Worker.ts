@@ -54,7 +54,7 @@ import type { ConnectionState } from "./ConnectionState.ts"
 import { unwrap } from "./internal/configuredOptions.ts"
 import * as Consumers from "./internal/consumers.ts"
 import type { Delivered } from "./internal/deliveries.ts"
-import { Reply, replyUntyped, withinDeadline } from "./internal/handledRequest.ts"
+import { MaxResponseSize, Reply, replyUntyped, withinDeadline } from "./internal/handledRequest.ts"
 import * as Handler from "./internal/handler.ts"
 import type { Item } from "./internal/inbox.ts"
 import * as Listenings from "./internal/listener.ts"
@@ -235,8 +235,8 @@ export const make = Effect.fnUntraced(function*(
           }),
           drainTimeout,
           concurrency
-        }, handlerOf(handlers, { endpoint: settings.endpoint, maxResponseSize }))
-      ),
+        }, handlerOf(handlers, settings.endpoint))
+      ).pipe(Effect.provideService(MaxResponseSize, maxResponseSize)),
     messages: ({ lifecycle = false, state } = {}) =>
       Stream.unwrap(Effect.gen(function*() {
         const { connection, inbox } = yield* open({ lifecycle, responses: false, state })
@@ -250,9 +250,10 @@ export const make = Effect.fnUntraced(function*(
 })
 
 // The responses of a router are encoded already.
-const responding = <A, E, R>(event: string, handler: Effect.Effect<A, E, R>) =>
+const responding = <A, E, R>(event: string, deadline: number, handler: Effect.Effect<A, E, R>) =>
   withinDeadline(
     event,
+    deadline,
     Effect.flatMap(
       handler,
       (value) => value instanceof Reply ? Effect.succeed(value) : Effect.orDie(replyUntyped(event, value))
@@ -290,7 +291,7 @@ const settingsOf = Effect.fnUntraced(function*(options: Options) {
 // What is done with each item of the inbox.
 const handlerOf = <E, R, E2, R2, E3, R3>(
   handlers: Handlers<E, R, E2, R2, E3, R3>,
-  settings: { readonly endpoint: Endpoint; readonly maxResponseSize: number }
+  endpoint: Endpoint
 ) => {
   const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
   const { onException, onMessage, retry } = handlers
@@ -303,11 +304,12 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
         Handler.forgiving(message, Effect.suspend(() => Handler.checked(message.event, onMessage(message)))),
         retry
       )
+      const { deadline } = item.success
       return Handler.run(
         item.success,
         message,
-        settings,
-        message.isRequest ? responding(message.event, handler) : handler
+        endpoint,
+        deadline === undefined ? handler : responding(message.event, deadline, handler)
       )
     })
     // Without `onException` the failures are those of the others, as the default of its type declares.

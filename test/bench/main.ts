@@ -123,7 +123,7 @@ const main = async (): Promise<void> => {
   if (options.svg) Document.write(results, setting)
   if (options.saved === undefined) return
   const changes = Comparison.compare(options.saved.results, results)
-  console.log(Comparison.text(changes, options.saved.setting.date))
+  console.log(Comparison.text(changes, options.saved.setting, setting))
   if (changes.some(Comparison.isRegression)) process.exitCode = 1
 }
 

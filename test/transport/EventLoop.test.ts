@@ -51,6 +51,20 @@ describe("a turn", () => {
       assert.isBelow(longest, 10)
     }))
 
+  it.live("is followed by no other if nothing is left to do", () =>
+    Effect.gen(function*() {
+      const immediates = () => process.getActiveResourcesInfo().filter((name) => name === "Immediate").length
+      yield* immediate
+      yield* immediate
+      const before = immediates()
+      yield* Effect.callback<void>((resume) => EventLoop.enqueueFirst(() => resume(Effect.void)))
+      yield* Effect.promise(() => Promise.resolve())
+      assert.isAtMost(immediates(), before)
+      // Nor does the one that was not needed keep the next from coming.
+      yield* EventLoop.next
+      yield* Effect.callback<void>((resume) => EventLoop.enqueueFirst(() => resume(EventLoop.next)))
+    }))
+
   it.live("has shares, and gives each of those that come last one after the other", () =>
     withStoppedClock(Effect.fnUntraced(function*(pass) {
       yield* immediate

@@ -277,21 +277,25 @@ describe("a connection that is kept", () => {
         maxMessageSize: 1_048_576,
         onMessage: (_, frames) => {
           heard.push(frames![0]!)
-          return heard.length === 1 ? Deferred.await(gate) : undefined
+          return heard.length === 2 ? Deferred.await(gate) : undefined
         }
       })
       const client = yield* RawZmtp.connect(port, identity("req"))
+      const socket = of(client.socket)
       yield* client.message("", "first")
-      yield* eventually(Effect.sync(() => heard.length), (length) => length === 1)
+      yield* eventually(Effect.sync(() => heard.length === 1 && !socket.isPaused()), (isRead) => isRead)
+      yield* client.message("", "second")
+      yield* eventually(Effect.sync(() => heard.length), (length) => length === 2)
       const flood = yield* Effect.forkChild(
         Effect.forEach(Array.from({ length: 64 }), () => client.message("", "more", "x".repeat(1_000_000)))
       )
+      yield* eventually(Effect.sync(() => socket.isPaused()), (isPaused) => isPaused)
       yield* Effect.replicateEffect(turn, 50)
-      assert.isBelow(of(client.socket).bytesRead, 1_000_000)
-      assert.strictEqual(heard.length, 1)
+      assert.isBelow(socket.bytesRead, 1_000_000)
+      assert.strictEqual(heard.length, 2)
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(flood)
-      yield* eventually(Effect.sync(() => heard.length), (length) => length === 65)
+      yield* eventually(Effect.sync(() => heard.length), (length) => length === 66)
     }))
 
   it.live("takes no more than its outbox has room for, and tells so", () =>

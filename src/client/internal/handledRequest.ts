@@ -1,5 +1,5 @@
 /**
- * The request that a handler responds to: the deadline of its response, and how large that may be.
+ * The request that a handler responds to: how large its response may be, and its deadline.
  */
 
 import * as Clock from "effect/Clock"
@@ -12,13 +12,10 @@ import { byteLength } from "../../protocol/Frame.ts"
 import * as Json from "../../protocol/Json.ts"
 import { DeadlineExceededError, MessageEncodeError } from "../../protocol/KosmonautError.ts"
 
-/** What is known of the request that a handler runs for. Without one, nothing is limited. */
-export class Call extends Context.Reference<{
-  /** When the response is no longer useful, in milliseconds of the monotonic clock. */
-  readonly deadline: number
-  /** How many bytes a response may have. */
-  readonly maxSize: number
-}>("kosmonaut/client/internal/Call", { defaultValue: () => ({ deadline: Infinity, maxSize: Infinity }) }) {}
+/** How many bytes the response to a request may have; not limited outside of a worker. */
+export class MaxResponseSize extends Context.Reference<number>("kosmonaut/client/internal/MaxResponseSize", {
+  defaultValue: () => Infinity
+}) {}
 
 /** What a handler responds: the JSON of what it returned, or of its declared error. */
 export class Reply {
@@ -36,7 +33,8 @@ export const reply = (
   outcome: "ok" | "error",
   encoded: Result.Result<string, MessageEncodeError>
 ): Effect.Effect<Reply, MessageEncodeError> =>
-  Effect.flatMap(Call, ({ maxSize }) => {
+  Effect.withFiber((fiber) => {
+    const maxSize = fiber.getRef(MaxResponseSize)
     if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
     const size = byteLength(encoded.success)
     return size <= maxSize
@@ -69,32 +67,43 @@ export class Expired {
   }
 }
 
-/** Interrupts a handler when the deadline of its request has passed. The broker has failed the request then. */
+/**
+ * Interrupts a handler when the deadline of its request has passed, in milliseconds of the monotonic clock. The broker has failed the
+ * request then.
+ */
 export const withinDeadline = <A, E, R>(
   event: string,
+  deadline: number,
   handler: Effect.Effect<A, E, R>
 ): Effect.Effect<A | Expired, E, R> =>
-  Effect.flatMap(Effect.zip(Call, Clock.Clock), ([{ deadline }, clock]) => {
-    const left = deadline - now(clock)
-    const expired = Effect.suspend(() => {
-      const expired = new Expired(event)
-      return Effect.as(Effect.logDebug(expired.error.message), expired)
-    })
-    return left <= 0
-      ? expired
-      : Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Effect.forkChild(restore(handler), { startImmediately: true }), (fiber) => {
-          // One that never waited has ended already, and a timer would cost more than it did.
-          const exit = fiber.pollUnsafe()
-          return exit ?? Effect.onInterrupt(
-            restore(Effect.timeoutOrElse(Fiber.join(fiber), {
-              duration: Duration.millis(left),
-              orElse: () => Effect.andThen(Fiber.interrupt(fiber), expired)
-            })),
-            () => Fiber.interrupt(fiber)
-          )
-        })
+  Effect.withFiber((fiber) => {
+    const left = deadline - now(fiber.getRef(Clock.Clock))
+    return left <= 0 ? expired(event) : within(event, left, handler)
+  })
+
+const within = <A, E, R>(
+  event: string,
+  left: number,
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A | Expired, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkChild(restore(handler), { startImmediately: true }), (fiber) => {
+      // One that never waited has ended already, and a timer would cost more than it did.
+      const exit = fiber.pollUnsafe()
+      return exit ?? Effect.onInterrupt(
+        restore(Effect.timeoutOrElse(Fiber.join(fiber), {
+          duration: Duration.millis(left),
+          orElse: () => Effect.andThen(Fiber.interrupt(fiber), expired(event))
+        })),
+        () => Fiber.interrupt(fiber)
       )
+    })
+  )
+
+const expired = (event: string): Effect.Effect<Expired> =>
+  Effect.suspend(() => {
+    const expired = new Expired(event)
+    return Effect.as(Effect.logDebug(expired.error.message), expired)
   })
 
 /** The time of the deadlines, in milliseconds of the monotonic clock. */

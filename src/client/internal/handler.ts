@@ -18,22 +18,19 @@ import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Message } from "../Message.ts"
 import type { Delivered } from "./deliveries.ts"
-import { Call, Expired, Reply } from "./handledRequest.ts"
+import { Expired, Reply } from "./handledRequest.ts"
 import type { Arrived } from "./inbox.ts"
 
 /** Runs a handler on an event, and settles its delivery; a `Reply` is the response to a request. */
 export const run = <A, E, R>(
-  { deadline, delivery, origin }: Arrived,
+  { delivery, origin }: Arrived,
   message: Message,
-  { endpoint, maxResponseSize }: { readonly endpoint: Endpoint; readonly maxResponseSize: number },
+  endpoint: Endpoint,
   handler: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   measured(
     Effect.updateContext(
-      Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () =>
-        deadline === undefined
-          ? handler
-          : Effect.provideService(handler, Call, { deadline, maxSize: maxResponseSize })),
+      Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler),
       (context: Context.Context<R>) => annotated(context, message.event)
     ),
     delivery

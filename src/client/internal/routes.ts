@@ -26,7 +26,7 @@ import { brokerWasAway, checked, forgiving, retried } from "./handler.ts"
 /** An event and its handler. */
 export interface Route {
   readonly event: Event.Any
-  readonly handle: (data: unknown, message: Message<unknown>) => Effect.Effect<unknown, unknown, Scope.Scope>
+  readonly handle: (data: unknown, message: Message<unknown>) => Effect.Effect<unknown, unknown>
 }
 
 /** Handlers by the names of their events on the wire. */
@@ -45,11 +45,24 @@ export const make = (group: EventGroup.Any, context: Context.Context<never>): Ro
       const services = Context.omit(Scope.Scope, Tracer.ParentSpan, References.CurrentLogAnnotations)(
         implemented.context
       )
+      const withServices = cached((context) => Context.merge(context, services))
       const handle: Route["handle"] = (data, message) =>
-        Effect.provideContext(checked(event._tag, implemented.handler(data, message)), services)
+        Effect.updateContext(
+          Effect.scoped(Effect.suspend(() => checked(event._tag, implemented.handler(data, message)))),
+          withServices
+        )
       return [event._tag, { event, handle }]
     })
   )
+
+// Consecutive events are mostly handled in the same context, and merging two costs as much as the other work for an event.
+const cached = (make: (context: Context.Context<never>) => Context.Context<never>): typeof make => {
+  let known: { readonly context: Context.Context<never>; readonly made: Context.Context<never> } | undefined
+  return (context) => {
+    if (known?.context !== context) known = { context, made: make(context) }
+    return known.made
+  }
+}
 
 /** Whether one of the events is a request. */
 export const hasRequests = (routes: Routes): boolean =>
@@ -77,7 +90,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
   const refuse = (error: RouterError, message: Message) =>
     Effect.andThen(Effect.annotateLogs(report(error), about(message)), Effect.fail(error))
   const attempt = <R>(message: Message, handle: () => Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
-    const once = Effect.scoped(Effect.suspend(handle))
+    const once = Effect.suspend(handle)
     const guarded = event !== undefined && Event.isRequest(event) ? declaring(event, once) : forgiving(message, once)
     const outcome = retried(guarded, callbacks.retry)
     return Effect.tapCause(
@@ -95,7 +108,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
         : refuse(data.failure, message)
     }
     // What it returns is no response.
-    if (fallback !== undefined) return attempt(message, () => Effect.asVoid(fallback(message)))
+    if (fallback !== undefined) return attempt(message, () => Effect.scoped(Effect.asVoid(fallback(message))))
     const { event } = message
     // A router with handlers for some lifecycle events receives all of them; the others are ignored.
     if (event.startsWith(":")) return Effect.void

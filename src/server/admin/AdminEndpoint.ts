@@ -15,6 +15,7 @@
 
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as ByteSize from "effect/ByteSize"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -96,11 +97,11 @@ const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, ...
 
 // Loaded with the first request for it: it needs much of Effect that nothing else does.
 const apiOf: Effect.Effect<Effect.Effect<Api>, never, Vhosts | Scope.Scope> = Effect.flatMap(
-  Effect.context<Vhosts | Scope.Scope>(),
-  (context) =>
+  Effect.all([Effect.context<Vhosts | Scope.Scope>(), Clock.monotonicTimeNanos]),
+  ([context, begun]) =>
     Effect.cached(
       Effect.promise(() => import("./internal/api.ts")).pipe(
-        Effect.flatMap(({ make }) => make),
+        Effect.flatMap(({ make }) => make(begun)),
         // Not that of the request: handlers would keep it.
         Effect.updateContext((_: Context.Context<never>) => context),
         // Whoever waits for it may go.

@@ -102,7 +102,7 @@ export interface Channels {
     data: JsonText.Input,
     options?: BroadcastOptions
   ) => Effect.Effect<void, BroadcastError>
-  /** The same, committed when it is called; an `Exit` if it is done then. */
+  /** The same, committed when it is called, see `Log.commit`. */
   readonly broadcastUnsafe: (
     broadcast: Intent<"Broadcast">
   ) => Effect.Effect<unknown, BroadcastError>

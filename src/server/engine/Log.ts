@@ -221,7 +221,10 @@ export interface Log {
   readonly epoch: () => string
   /** The position of the last change that this broker has applied. Each change has the next one. */
   readonly head: () => number
-  /** Commits an intent. Ends when this broker has applied the change; `false` if nothing has changed. */
+  /**
+   * Commits an intent. Ends when this broker has applied the change; `false` if nothing has changed. An `Exit` if that is done when it
+   * is called, and otherwise it may be pending, see `Pending.ts`.
+   */
   readonly commit: <Tag extends keyof Intents>(intent: Intent<Tag>) => Effect.Effect<boolean, Rejections[Tag]>
   /**
    * The broadcasts of a channel after a position: as many as have `maxSize` bytes as JSON, and at least one if there is one; at

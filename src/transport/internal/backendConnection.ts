@@ -2,7 +2,7 @@
  * One connection of a backend, from its acceptance to its end.
  *
  * The first byte tells the protocol: ZeroMQ, classic TCP, or TLS with one of the two in it. Messages are handled one by one when they are read. While one of
- * them is not done, or the turn is over, nothing more is read. At the end queued messages are flushed, within a second.
+ * them is not done, or the turn is over, at most one more chunk is read. At the end queued messages are flushed, within a second.
  */
 
 import * as Effect from "effect/Effect"

@@ -5,7 +5,7 @@ import * as Net from "node:net"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
 
-const request = Buffer.alloc(60, "x")
+const request = Buffer.alloc(40, "x")
 const response = Buffer.alloc(12, "x")
 let socket: Net.Socket
 

@@ -4,9 +4,9 @@
  */
 import { floor, type Result } from "./Bench.ts"
 
-const left = 330
+const left = 440
 const right = 50
-const width = 900
+const width = 1000
 const line = 20
 /** The ends of the scale, in doublings; what is beyond 128 times is drawn as that. */
 interface Octaves {
@@ -17,9 +17,10 @@ interface Octaves {
 /** Draws all throughputs. */
 export const draw = (results: ReadonlyArray<Result>, caption: string): string => {
   const rows = results.filter(({ better }) => better === "more").flatMap(rowsOf)
+  const bars = rows.filter((row) => typeof row !== "string")
   const octaves = {
-    from: Math.max(-7, Math.floor(Math.log2(Math.min(1, ...rows.map(({ min }) => min))))),
-    to: Math.min(7, Math.ceil(Math.log2(Math.max(2, ...rows.map(({ max }) => max)))))
+    from: Math.max(-7, Math.floor(Math.log2(Math.min(1, ...bars.map(({ min }) => min))))),
+    to: Math.min(7, Math.ceil(Math.log2(Math.max(2, ...bars.map(({ max }) => max)))))
   }
   const height = line * (rows.length + 4)
   const bottom = line * (rows.length + 2)
@@ -29,7 +30,10 @@ export const draw = (results: ReadonlyArray<Result>, caption: string): string =>
     `<style>${style}</style>`,
     `<rect class="ground" width="${width}" height="${height}"/>`,
     ...scale(octaves, bottom),
-    ...rows.flatMap((row, index) => bar(octaves, row, line * (index + 1.5))),
+    ...rows.flatMap((row, index) => {
+      const y = line * (index + 1.5)
+      return typeof row === "string" ? [heading(row, y)] : bar(octaves, row, y)
+    }),
     `<text class="note" x="10" y="${height - 8}">${escaped(caption)}</text>`,
     "</svg>",
     ""
@@ -37,7 +41,7 @@ export const draw = (results: ReadonlyArray<Result>, caption: string): string =>
 }
 
 const style = [
-  "text{font-family:system-ui,sans-serif;fill:#222}.note{fill:#666}.ground{fill:#fff}",
+  "text{font-family:system-ui,sans-serif;fill:#222}.note{fill:#666}.heading{font-weight:600}.ground{fill:#fff}",
   ".grid{stroke:#ddd}.one{stroke:#222}.ahead{fill:#3a7d44}.behind{fill:#c2703d}.spread{stroke:#222}",
   "@media(prefers-color-scheme:dark){text{fill:#ddd}.note{fill:#999}.ground{fill:#0d1117}",
   ".grid{stroke:#333}.one,.spread{stroke:#ddd}}"
@@ -50,15 +54,20 @@ interface Row {
   readonly max: number
 }
 
-const rowsOf = ({ figures, scenario, title }: Result): ReadonlyArray<Row> =>
-  figures.flatMap(({ name, ratios }) =>
+/** A heading, and a bar for each ratio. */
+const rowsOf = ({ figures, scenario, title }: Result): ReadonlyArray<string | Row> => {
+  const rows = figures.flatMap(({ name, ratios }) =>
     Object.entries(ratios).filter(([peer]) => peer !== floor).map(([peer, { max, median, min }]) => ({
-      label: `${scenario} ${title}: ${name.replace("Kosmonaut, ", "")} / ${peer}`,
+      label: `${name.replace("Kosmonaut, ", "")} / ${peer}`,
       median,
       min,
       max
     }))
   )
+  return rows.length === 0 ? [] : [`${scenario}: ${title}`, ...rows]
+}
+
+const heading = (text: string, y: number): string => `<text class="heading" x="10" y="${y + 4}">${escaped(text)}</text>`
 
 const placeIn = (octaves: Octaves) => (ratio: number): number => {
   const octave = Math.min(octaves.to, Math.max(octaves.from, Math.log2(ratio)))

@@ -55,9 +55,13 @@ describe("a comparison with a saved run", () => {
   it("lists the worst first, and says how many there were", () => {
     const text = Comparison.text(
       Comparison.compare([resultOf([100, 110, 120])], [resultOf([70, 75, 80])]),
-      "2026-11-26"
+      { date: "2026-11-26", loadBefore: 1, loadAfter: 2 },
+      { date: "2026-11-27", loadBefore: 5, loadAfter: 6.25 }
     )
     expect(text).toContain("the run of 2026-11-26, 1 figures.")
-    expect(text).toContain(`Worse:\n  0.68 ×  ${ratio}, from 1.10 (1.00–1.20) to 0.750 (0.700–0.800)\nBetter: none\n`)
+    expect(text).toContain("1.0 to 2.0 then and 5.0 to 6.3 now")
+    expect(text).toContain(
+      `Worse:\n  0.68 ×  ${ratio}\n          1.10 (1.00–1.20) → 0.750 (0.700–0.800)\nBetter: none\n`
+    )
   })
 })

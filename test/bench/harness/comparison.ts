@@ -3,6 +3,10 @@
  * states of the machine; otherwise the figures themselves.
  */
 import type { Result, Spread } from "./Bench.ts"
+import type { Setting as Whole } from "./report.ts"
+
+/** What is said of the two runs. */
+type Setting = Pick<Whole, "date" | "loadBefore" | "loadAfter">
 
 /** A figure, then and now. */
 export interface Change {
@@ -64,17 +68,21 @@ const textOf = ({ median, max, min }: Spread): string => `${digits(median)} (${d
 const digits = (value: number): string => value >= 100 ? value.toFixed(0) : value.toPrecision(3)
 
 /** The regressions and the improvements as lines, the worst first. */
-export const text = (changes: ReadonlyArray<Change>, date: string): string => {
+export const text = (changes: ReadonlyArray<Change>, before: Setting, now: Setting): string => {
   const list = (title: string, changes: ReadonlyArray<Change>) => [
     `${title}: ${changes.length === 0 ? "none" : ""}`.trimEnd(),
-    ...changes.toSorted((one, other) => one.gain - other.gain).map(({ before, gain, now, what }) =>
-      `  ${gain.toFixed(2)} ×  ${what}, from ${textOf(before)} to ${textOf(now)}`
-    )
+    ...changes.toSorted((one, other) => one.gain - other.gain).flatMap(({ before, gain, now, what }) => [
+      `  ${gain.toFixed(2)} ×  ${what}`,
+      `          ${textOf(before)} → ${textOf(now)}`
+    ])
   ]
   return [
-    `Compared with the run of ${date}, ${changes.length} figures. What differs by less than the rounds do is not listed.`,
+    `Compared with the run of ${before.date}, ${changes.length} figures. What differs by less than the rounds do is not listed.`,
+    `The load average was ${loadsOf(before)} then and ${loadsOf(now)} now: on a busy machine ratios differ, too.`,
     ...list("Worse", changes.filter(isRegression)),
     ...list("Better", changes.filter(isImprovement)),
     ""
   ].join("\n")
 }
+
+const loadsOf = ({ loadAfter, loadBefore }: Setting): string => `${loadBefore.toFixed(1)} to ${loadAfter.toFixed(1)}`

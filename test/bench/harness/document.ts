@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import type { Result } from "./Bench.ts"
 import * as Chart from "./chart.ts"
 import * as Goals from "./goals.ts"
+import * as Limits from "./limits.ts"
 import * as Report from "./report.ts"
 import * as Sizes from "./sizes.ts"
 
@@ -17,7 +18,7 @@ export const write = (results: ReadonlyArray<Result>, setting: Report.Setting): 
   const contents: Record<string, () => string> = {
     setting: () => Report.settingText(setting),
     goals: () => Goals.markdown(results),
-    limits: () => Goals.limits(results),
+    limits: () => Limits.markdown(results),
     sizes: Sizes.markdown
   }
   const text = readFileSync(page, "utf8").replace(/<!-- (\w+) -->\n[^]*?<!-- end -->/g, (_, name: string) => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { type Result, spreadOf } from "./Bench.ts"
 import * as Goals from "./goals.ts"
+import * as Limits from "./limits.ts"
 
 const usage = { client: { cpu: 2.5, reads: 0.25, writes: 0.5, bytes: 90 } }
 
@@ -53,7 +54,7 @@ describe("the goals", () => {
 
 describe("what the system takes", () => {
   it("is beside the least, process by process", () => {
-    const table = Goals.limits([resultOf("64 fibers", { "Kosmonaut, TCP": [1], "bytes over TCP": [1] })])
+    const table = Limits.markdown([resultOf("64 fibers", { "Kosmonaut, TCP": [1], "bytes over TCP": [1] })])
     expect(rowOf(table, "a broadcast, 64")?.split("|").map((cell) => cell.trim()).slice(2, 9))
       .toEqual(["client", "2.50", "0.25 + 0.50", "90", "2.50", "0.25 + 0.50", "90"])
   })

@@ -1,14 +1,9 @@
 /**
- * What the library is wanted to do, beside what it did in a run; and what the system takes of it, beside the least that is possible.
+ * What the library is wanted to do, beside what it did in a run.
  */
-import { type Figures, floor, type Result, type Spread, spreadOf } from "./Bench.ts"
+import { floor, type Spread, spreadOf } from "./Bench.ts"
+import { find, type Place, type Results } from "./place.ts"
 import { figure, ratioOf, table } from "./report.ts"
-import type { Usage } from "./usage.ts"
-
-type Results = ReadonlyArray<Result>
-
-/** A figure of a run: the scenario, the title, the contestant, and the end of the metric's name if there are several. */
-type Place = readonly [scenario: string, title: string, name: string, metric?: string]
 
 /** Figures that a goal is about. They are `undefined` if they were not measured. */
 interface Part {
@@ -22,13 +17,6 @@ interface Goal {
   readonly work: string
   readonly wanted: string
   readonly parts: ReadonlyArray<Part>
-}
-
-// The load of a latency is in its name, and is another in each run.
-const find = (results: Results, [scenario, title, name, metric = ""]: Place): Figures | undefined => {
-  const figures = results.find((one) => one.scenario === scenario && one.title === title && one.metric.endsWith(metric))
-    ?.figures
-  return figures?.find((one) => one.name === name) ?? figures?.find((one) => one.name.startsWith(`${name}, `))
 }
 
 const both = (one: Place, other: Place, combine: (one: number, other: number) => number) => (results: Results) => {
@@ -250,53 +238,3 @@ const measured = ({ isMet, of, text, value }: Part, results: Results): string =>
   if (spread === undefined) return `${name}not measured`
   return isMet(spread) ? `${name}${text(spread)}` : `${name}**${text(spread)}**`
 }
-
-/** The headline operations, and what does the same with the least. */
-const operations: ReadonlyArray<{ readonly work: string; readonly own: Place; readonly least: string }> = [
-  ...[64, 256].map((fibers) => ({
-    work: `a broadcast, ${fibers} in flight over TCP`,
-    own: ["broadcast", `${fibers} fibers`, "Kosmonaut, TCP"] as const,
-    least: floor
-  })),
-  ...["to 1 worker", "to 4 workers"].map((title) => ({
-    work: `an event ${title} over TCP`,
-    own: ["events", title, "Kosmonaut, TCP"] as const,
-    least: floor
-  })),
-  {
-    work: "a delivery, one broadcast at a time to 200 browsers",
-    own: ["fanout", "to 200 browsers", "Kosmonaut, in the broker"],
-    least: "bare ws"
-  },
-  {
-    work: "a delivery, 64 broadcasts in flight to 200 browsers",
-    own: ["fanout", "64 broadcasts in flight to 200 browsers", "Kosmonaut, from a Client"],
-    least: "bare ws, one write per message"
-  },
-  ...[1, 64].map((width) => ({
-    work: `a request to a worker over TCP, ${width} in flight`,
-    own: ["requests", `${width} in flight`, "The script, worker over TCP"] as const,
-    least: "Socket.IO with a worker"
-  }))
-]
-
-/** What each process of the headline operations takes from the system, beside the least, as a Markdown table. */
-export const limits = (results: Results): string =>
-  table([
-    ["", "process", "µs", "reads + writes", "bytes", "the least, µs", "reads + writes", "bytes"],
-    ...operations.flatMap(({ least, own: [scenario, title, name], work }) => {
-      const [own, floor] = [name, least].map((name) => find(results, [scenario, title, name])?.usage ?? {})
-      return Object.entries(own!).map(([process, usage], index) => [
-        index === 0 ? work : "",
-        process,
-        ...cells(usage),
-        ...(floor![process] === undefined ? ["", "", ""] : cells(floor![process]))
-      ])
-    })
-  ])
-
-const cells = ({ bytes, cpu, reads, writes }: Usage) => [
-  figure(cpu),
-  `${reads.toFixed(2)} + ${writes.toFixed(2)}`,
-  bytes.toFixed(0)
-]

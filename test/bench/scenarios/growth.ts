@@ -17,7 +17,7 @@ const steps = [1, 100]
 const actors = 200
 
 export const run = async (bench: Bench): Promise<void> => {
-  const unit = bench.quick ? 20 : 100
+  const unit = bench.quick ? 20 : 50
   await growing(bench, "connections", steps.map((step) => step * unit), async (world, count) => {
     await world.connect(count)
   })

@@ -2,7 +2,8 @@
  * Requests a second with a response from a worker, by one browser or one Client. Socket.IO has no workers: there the server
  * itself responds, or passes the request on to another of its clients.
  */
-import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
+import type * as FloorParty from "../floors/workers.ts"
+import { type Bench, type Contestant, floor as floorName, perSecond, rate } from "../harness/Bench.ts"
 import { type AnyParty, type Party, start, stopAll } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as CallersParty from "../parties/callers.ts"
@@ -10,17 +11,23 @@ import type * as SocketIoParty from "../parties/socketIo.ts"
 import type * as WorkerParty from "../parties/worker.ts"
 
 export const run = async (bench: Bench): Promise<void> => {
-  const [own, ownTcp, socketIo] = await Promise.all([startOwn("zmq"), startOwn("tcp"), startSocketIo()])
+  const [own, ownTcp, socketIo, floor] = await Promise.all([
+    startOwn("zmq"),
+    startOwn("tcp"),
+    startSocketIo(),
+    startFloor()
+  ])
   for (const width of [1, 64]) {
     await bench.compare(`${width} in flight`, [rate("requests")], [
       ...own.contestants(width),
       ...ownTcp.contestants(width),
-      ...socketIo.contestants(width)
+      ...socketIo.contestants(width),
+      floor.contestant(width)
     ], {
       profile: width === 64
     })
   }
-  await stopAll(own, ownTcp, socketIo)
+  await stopAll(own, ownTcp, socketIo, floor)
 }
 
 interface Caller {
@@ -79,5 +86,22 @@ const startSocketIo = async () => {
   return {
     contestants: (width: number) => both.flatMap((contestants) => contestants(width)),
     stop: () => stopAll(callers, worker, server)
+  }
+}
+
+const startFloor = async () => {
+  const party = () => start<FloorParty.Functions>("../floors/workers")
+  const [relay, worker, caller] = await Promise.all([party(), party(), party()])
+  const ports = await relay.call("relay")
+  await worker.call("work", ports.workers)
+  await caller.call("connect", ports.callers)
+  return {
+    contestant: (width: number): Contestant => ({
+      name: floorName,
+      peer: true,
+      parties: { caller, broker: relay, worker },
+      run: async (milliseconds) => perSecond(await caller.call("request", width, milliseconds))
+    }),
+    stop: () => stopAll(caller, worker, relay)
   }
 }

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Queue, Redacted, Stream } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { HttpApiClient } from "effect/http-api"
+import { TestClock } from "effect/testing"
 import { readFileSync } from "node:fs"
 import { AdminApi } from "../../../src/server/admin/AdminApi.ts"
 import { version } from "../../../src/server/admin/Version.ts"
@@ -46,6 +47,13 @@ describe("the admin API", () => {
       const { vhosts } = yield* client
       const { counts } = yield* vhosts.get({ params: { vhost } })
       assert.strictEqual(counts.channels, 3)
+    }).pipe(broker))
+
+  it.effect("says for how long the broker is up, whenever it is asked first", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("90 seconds")
+      const { body } = yield* request("GET", "/api/status")
+      assert.strictEqual(JSON.parse(body).uptime, 90)
     }).pipe(broker))
 
   it.live("has a page and a document of it, for everybody, from this host alone", () =>

@@ -116,4 +116,16 @@ describe("History", () => {
     })
     expect(total.size).toBe(352 + 200)
   })
+
+  it("drops a broadcast without a way from it to those that are retained", () => {
+    const vhost = History.make(limits, History.makeTotal(Infinity), () => 0)
+    const history = History.open(owner, channelLimits[0], 0)
+    const append = (position: number) =>
+      History.append(vhost, history, { position, message: "x", exceptSid: undefined })
+    for (let position = 1; position <= 5; position++) append(position)
+    const [oldest] = history.entries
+    append(6)
+    expect(history.floor).toBe(oldest?.position)
+    expect(oldest).toMatchObject({ newer: undefined, older: undefined })
+  })
 })

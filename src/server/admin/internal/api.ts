@@ -18,6 +18,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { Vhosts } from "../../Vhosts.ts"
 import { AdminApi } from "../AdminApi.ts"
+import * as BrokerHandlers from "./brokerHandlers.ts"
 import * as Handlers from "./handlers.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -40,8 +41,10 @@ const maxParamLength = 6000
 const policy =
   "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-/** Makes it for the scope. */
-export const make: Effect.Effect<Api, never, Vhosts | Scope.Scope> = Effect.gen(function*() {
+/** Makes it for the scope, of a broker that has begun at this time, in monotonic nanoseconds. */
+export const make = Effect.fnUntraced(function*(
+  begun: bigint
+): Effect.fn.Return<Api, never, Vhosts | Scope.Scope> {
   const context = yield* Effect.context<Vhosts | Scope.Scope>()
   const respondWith = (layer: Layer.Layer<never, never, Needed>) =>
     Effect.map(
@@ -63,7 +66,12 @@ export const make: Effect.Effect<Api, never, Vhosts | Scope.Scope> = Effect.gen(
   const document = yield* Effect.cached(Effect.sync(() => HttpServerResponse.jsonUnsafe(OpenApi.fromApi(AdminApi))))
   const page = yield* respondWith(HttpApiSwagger.layer(AdminApi, { path: "/api" }))
   return {
-    respond: yield* respondWith(Layer.provide(HttpApiBuilder.layer(AdminApi), Handlers.layer)),
+    respond: yield* respondWith(
+      HttpApiBuilder.layer(AdminApi).pipe(
+        Layer.provide(Handlers.layer),
+        Layer.provide(Layer.succeed(BrokerHandlers.Begun, begun))
+      )
+    ),
     document,
     page: Effect.map(page, HttpServerResponse.setHeader("content-security-policy", policy))
   }
@@ -73,4 +81,4 @@ const failed = HttpServerResponse.empty({ status: 500 })
 
 type Needed =
   | Layer.Services<ReturnType<typeof HttpApiBuilder.layer<"kosmonaut", never>>>
-  | Layer.Services<typeof Handlers.layer>
+  | Exclude<Layer.Services<typeof Handlers.layer>, BrokerHandlers.Begun>

@@ -3,6 +3,7 @@
  */
 
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Metric from "effect/Metric"
@@ -21,12 +22,15 @@ import * as Browsers from "./browsers.ts"
 import * as Measured from "./measured.ts"
 import * as Tail from "./tail.ts"
 
+/** When the broker has begun, in monotonic nanoseconds. The handlers are made much later, at the first request. */
+export class Begun extends Context.Service<Begun, bigint>()("kosmonaut/server/admin/internal/Begun") {}
+
 /** The handlers. */
 export const layer = HttpApiBuilder.group(
   AdminApi,
   "broker",
   Effect.fnUntraced(function*(handlers) {
-    const begun = yield* Clock.monotonicTimeNanos
+    const begun = yield* Begun
     const cluster = yield* Effect.serviceOption(Cluster)
     return handlers
       .handle("status", () => status(begun))

@@ -12,6 +12,7 @@ import * as Json from "../../../protocol/Json.ts"
 import { BadRequestError, DeadLetterNotFoundError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import type * as Response from "../../../protocol/Response.ts"
 import * as EventLoop from "../../../transport/EventLoop.ts"
+import * as Pending from "../../engine/Pending.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import * as Listing from "./listing.ts"
 import { responseOf } from "./response.ts"
@@ -27,7 +28,7 @@ type Execution<C extends Command> = (
 
 /**
  * Executes a command and returns its response, which is at most `maxMessageSize` bytes large. A broadcast is committed
- * when this is called, and its response is an `Exit` if it is done then.
+ * when this is called, and its response is an `Exit` if it is done then, or pending.
  */
 export const execute = (
   vhost: Vhost,
@@ -118,9 +119,12 @@ const broadcast = (
   command: Extract<FromClient, { readonly _tag: "Broadcast" }>
 ): Effect.Effect<FromServer, StatusError> => {
   const committed = channels.broadcastUnsafe(command)
-  if (!isDone(committed)) return Effect.as(committed, FromServer.Ok())
-  return Exit.isSuccess(committed) ? ok : Exit.failCause(committed.cause)
+  if (isDone(committed)) return done(committed)
+  return Pending.isPending(committed) ? Pending.map(committed, done) : Effect.as(committed, FromServer.Ok())
 }
+
+const done = (exit: Exit.Exit<unknown, StatusError>): Exit.Exit<FromServer, StatusError> =>
+  Exit.isSuccess(exit) ? ok : Exit.failCause(exit.cause)
 
 /** Whether an effect is done, so that its `Exit` can be read. */
 export const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)

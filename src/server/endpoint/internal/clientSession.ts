@@ -23,6 +23,7 @@ import * as Trace from "../../../protocol/Trace.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
 import * as Journal from "../../engine/Journal.ts"
+import * as Pending from "../../engine/Pending.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type { Backend } from "./authenticator.ts"
@@ -44,7 +45,9 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
   /** Sends the error with which a request fails. */
   readonly guarded: (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>
 }): Handle => {
-  const respondWhenPersisted = makeWaiting(context, scope)
+  const run = (rest: Effect.Effect<void>) => void Effect.runForkWith(context)(Effect.forkIn(rest, scope))
+  const respondWhenPersisted = makeWaiting(run)
+  const handleCommit = makeCommits({ guarded, run, scope })
 
   // One that waits for a worker. Later requests on the same connection do not wait for it.
   const handleRequest = (request: Request, peer: Peer, key: Retry.Key | undefined) => {
@@ -65,19 +68,6 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       : responding
   }
 
-  // One that several nodes put into an order. Its place is behind the earlier ones, and later requests on the same connection do not
-  // wait for it, unless too many do.
-  let commits = 0
-  const handleCommit = (
-    peer: Peer,
-    responding: Effect.Effect<void, StatusError>
-  ): Effect.Effect<unknown, StatusError> => {
-    if (peer.close !== Effect.void || commits >= maxUnpersisted) return responding
-    commits++
-    const done = Effect.ensuring(guarded(peer, responding), Effect.sync(() => commits--))
-    return Effect.forkIn(done, scope, { startImmediately: true })
-  }
-
   return (backend, peer, frames) => {
     const isRetry = Retry.isRetry(frames)
     const own = isRetry ? Retry.requestOf(frames) : frames
@@ -89,18 +79,44 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
     }
     const executed = isRetry ? retried(request, Retry.keyOf(frames)) : cached(request, peer.message)
     const waits = waitsForStore(backend.vhost, request.command)
-    if (!isDone(executed)) {
-      const responding = Effect.flatMap(
-        executed,
-        (response) =>
-          waits ? respondWhenPersisted(backend.vhost, peer, response) ?? Effect.void : respond(peer, response)
-      )
-      return isCommit(request.command) ? handleCommit(peer, responding) : responding
+    const responded = (response: FromServer) =>
+      waits ? respondWhenPersisted(backend.vhost, peer, response) : respondUnsafe(peer, response)
+    if (isDone(executed)) return Exit.isSuccess(executed) ? responded(executed.value) : Effect.failCause(executed.cause)
+    if (isCommit(request.command)) return handleCommit(peer, executed, responded)
+    return Effect.flatMap(executed, (response) => responded(response) ?? Effect.void)
+  }
+}
+
+// One that several nodes put into an order. Its place is behind the earlier ones, and later requests on the same connection do not
+// wait for it, unless too many do. There may be many broadcasts: they need no fiber.
+const makeCommits = ({ guarded, run, scope }: {
+  readonly guarded: (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>
+  readonly run: (rest: Effect.Effect<void>) => void
+  readonly scope: Scope.Scope
+}) => {
+  let commits = 0
+  return (
+    peer: Peer,
+    executed: Effect.Effect<FromServer, StatusError>,
+    responded: (response: FromServer) => Effect.Effect<void> | undefined
+  ): Effect.Effect<unknown, StatusError> | undefined => {
+    const isAlone = peer.close !== Effect.void || commits >= maxUnpersisted
+    if (isAlone || !Pending.isPending(executed)) {
+      const responding = Effect.flatMap(executed, (response) => responded(response) ?? Effect.void)
+      if (isAlone) return responding
+      commits++
+      const done = Effect.ensuring(guarded(peer, responding), Effect.sync(() => commits--))
+      return Effect.forkIn(done, scope, { startImmediately: true })
     }
-    if (Exit.isFailure(executed)) return Effect.failCause(executed.cause)
-    return waits
-      ? respondWhenPersisted(backend.vhost, peer, executed.value)
-      : respondUnsafe(peer, executed.value)
+    commits++
+    executed.observeUnsafe((exit) => {
+      commits--
+      const rest = Exit.isSuccess(exit)
+        ? Result.getOrElse(Result.try(() => responded(exit.value)), Effect.die)
+        : Effect.failCause(exit.cause)
+      if (rest !== undefined) run(guarded(peer, rest))
+    })
+    return undefined
   }
 }
 
@@ -121,8 +137,7 @@ const waitsForStore = ({ channels }: Vhost, command: FromClient): boolean =>
 
 // Responds once everything recorded so far is persisted, without a fiber: there may be a response for each of many broadcasts.
 // Later requests on the same connection do not wait for it, unless too many do.
-const makeWaiting = (context: Context.Context<never>, scope: Scope.Scope) => {
-  const run = (rest: Effect.Effect<void>) => void Effect.runForkWith(context)(Effect.forkIn(rest, scope))
+const makeWaiting = (run: (rest: Effect.Effect<void>) => void) => {
   let waiting = 0
   return ({ journal }: Vhost, peer: Peer, response: FromServer): Effect.Effect<void> | undefined => {
     if (peer.close !== Effect.void || waiting >= maxUnpersisted) {
@@ -167,6 +182,12 @@ const executed = (
   if (isDone(execution)) {
     end(execution)
     return execution
+  }
+  if (Pending.isPending(execution)) {
+    return Pending.map(execution, (exit) => {
+      end(exit)
+      return exit
+    })
   }
   return Effect.onExit(execution, (exit) => Effect.sync(() => end(exit)))
 }

@@ -35,6 +35,8 @@ export interface Responses {
   /** The numbers of the first cached message and of the next one. The slot of a message is its number modulo the size. */
   first: number
   next: number
+  /** The number of the first one that may still be executed. */
+  running: number
   /** Retries that arrived before their first attempts; `undefined` before the first one. */
   early: SizedMap.SizedMap<Early> | undefined
   /** How many characters its responses have. */
@@ -65,6 +67,7 @@ export const make = (total: { length: number }): Responses => ({
   fingerprints: [],
   first: 0,
   next: 0,
+  running: 0,
   early: undefined,
   length: 0,
   lost: "",
@@ -143,16 +146,25 @@ export const restart = (self: Responses, message: string): void => replace(self,
 
 /** Sets the response to a message, and resumes the retries that wait for it. */
 export const settle = (self: Responses, message: string, response: FromServer): void => {
-  const last = (self.next - 1) % maxResponses
-  // Usually it is the last message that arrived, and no retry waits for it.
-  if (self.messages[last] === message && self.responses[last] === running && lengthOf(response) === 0) {
-    self.responses[last] = response
+  // Usually it is the last message that arrived, or the first one that is executed, and no retry waits for it.
+  const slot = isRunning(self, self.next - 1, message) ? (self.next - 1) % maxResponses : firstRunning(self)
+  if (isRunning(self, slot, message) && lengthOf(response) === 0) {
+    self.responses[slot] = response
     return
   }
   const before = find(self, message)
   if (before?._tag !== "Running") return
   replace(self, message, response)
   if (before.waiting !== undefined) Deferred.doneUnsafe(before.waiting, Effect.succeed(response))
+}
+
+const isRunning = ({ messages, responses }: Responses, number: number, message: string): boolean =>
+  messages[number % maxResponses] === message && responses[number % maxResponses] === running
+
+const firstRunning = (self: Responses): number => {
+  self.running = Math.max(self.running, self.first)
+  while (self.running < self.next && self.responses[self.running % maxResponses] !== running) self.running++
+  return self.running % maxResponses
 }
 
 /** Removes all responses, and returns how many entries were freed. */
@@ -163,7 +175,7 @@ export const clear = (self: Responses): number => {
   self.messages = []
   self.responses = []
   self.fingerprints = []
-  self.first = self.next = 0
+  self.first = self.next = self.running = 0
   return size
 }
 

@@ -17,7 +17,8 @@ import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import { byteLength } from "../../../protocol/Frame.ts"
-import { InternalError } from "../../../protocol/KosmonautError.ts"
+import { InternalError, type StatusError } from "../../../protocol/KosmonautError.ts"
+import * as Pending from "../Pending.ts"
 import { maxEntrySize, type SharedLog, SharedLogError } from "../SharedLog.ts"
 import * as Operations from "./operations.ts"
 import { entryOf, type Outcome } from "./replica.ts"
@@ -34,8 +35,8 @@ const pause = 200
 
 /** The operations of a node. */
 export interface Turns {
-  /** Appends an operation, from when it is called. */
-  readonly commit: (operation: Operations.Operation) => Effect.Effect<boolean, InternalError>
+  /** Appends an operation, from when it is called. It is pending, or an `Exit`. */
+  readonly commit: (operation: Operations.Operation) => Effect.Effect<boolean, StatusError>
   /** Appends an operation, from when it is called, and ends when it is applied. `isFirst`: before all that wait, alone in its entry. */
   readonly ensure: (operation: Operations.Operation, isFirst?: boolean) => Effect.Effect<void>
   /** The same, and nobody waits for it. */
@@ -94,7 +95,7 @@ export const make = (shared: Pick<SharedLog, "append">, clock: Clock.Clock): Tur
         ? ended
         : state.waiting.length >= maxWaiting.count || state.size >= maxWaiting.size
         ? tooMuch
-        : outcomeOf(add(state, operation, false)) as Effect.Effect<boolean, InternalError>,
+        : outcomeOf(add(state, operation, false)),
     ensure: (operation, isFirst = false) =>
       state.hasEnded ? Exit.void : Effect.ignore(outcomeOf(add(state, operation, true, isFirst))),
     ensureUnsafe: (operation) => {
@@ -124,13 +125,12 @@ const add = (state: State, operation: Operations.Operation, isEnsured: boolean, 
   return commit
 }
 
-const outcomeOf = (commit: Commit): Effect.Effect<boolean, InternalError> =>
-  Effect.callback((resume) => {
-    if (commit.outcome !== undefined) return resume(commit.outcome as Exit.Exit<boolean, InternalError>)
-    commit.resume = resume as Commit["resume"]
-    return Effect.sync(() => {
-      commit.isWithdrawn = !commit.isEnsured
-    })
+const outcomeOf = (commit: Commit): Pending.Pending<boolean, StatusError> =>
+  Pending.make<boolean, StatusError>((resume) => {
+    if (commit.outcome !== undefined) resume(commit.outcome)
+    else commit.resume = resume
+  }, () => {
+    commit.isWithdrawn = !commit.isEnsured
   })
 
 const settle = (commit: Commit, outcome: Outcome): void => {

@@ -136,9 +136,10 @@ export const make = (entered: Entered, options: Options): Connection => {
 export const isSilent = ({ isClosing, readBeforePing, socket }: Connection): boolean =>
   socket.bytesRead === readBeforePing && !socket.isPaused() && !isClosing
 
-/** Pings the browser, ahead of its outbound queue. */
+/** Pings the browser, ahead of its outbound queue; not before `:connected` was sent to it. */
 export const ping = (connection: Connection): void => {
-  const { socket } = connection
+  const { outbox, readBeforePing, socket } = connection
+  if (readBeforePing === undefined && outbox.isScheduled) return
   connection.readBeforePing = socket.bytesRead
   if (socket.writable) socket.write(Frame.ping)
 }

@@ -9,7 +9,12 @@ import { logged } from "../../../../harness/logged.ts"
 const makeSilent = (onPing: (pings: number) => void = () => {}) => {
   let pings = 0
   const socket = { bytesRead: 0, isPaused: () => false, writable: true, write: () => onPing(++pings) }
-  const connection = { isClosing: false, readBeforePing: undefined, socket } as unknown as Connection
+  const connection = {
+    isClosing: false,
+    readBeforePing: undefined,
+    outbox: { isScheduled: false },
+    socket
+  } as unknown as Connection
   return { connection, pings: () => pings }
 }
 

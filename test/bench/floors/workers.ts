@@ -1,0 +1,72 @@
+/**
+ * The least that a request to a worker costs over TCP: lines of JSON between three processes, with an id from one who asks to a relay, and
+ * one from there to a worker. Nothing is checked, queued or acknowledged.
+ */
+import * as Net from "node:net"
+import * as Pace from "../harness/pace.ts"
+import * as Role from "../harness/role.ts"
+
+interface Line {
+  readonly id: number
+  readonly data: { readonly text: string }
+}
+
+type Send = (line: Line) => void
+
+/** Reads lines, and gives the way back. */
+const lines = (socket: Net.Socket, hear: (line: Line, send: Send) => void): Send => {
+  const send: Send = (line) => void socket.write(`${JSON.stringify(line)}\n`)
+  let rest = ""
+  socket.setNoDelay(true).setEncoding("utf8").on("data", (text) => {
+    const all = `${rest}${String(text)}`.split("\n")
+    rest = all.pop()!
+    for (const line of all) hear(JSON.parse(line) as Line, send)
+  })
+  return send
+}
+
+const listen = (hear: (socket: Net.Socket) => void) =>
+  new Promise<number>((resolve) => {
+    const server = Net.createServer(hear)
+    server.listen(0, "127.0.0.1", () => resolve((server.address() as Net.AddressInfo).port))
+  })
+
+const connect = (port: number) =>
+  new Promise<Net.Socket>((resolve) => {
+    const socket = Net.connect({ port, host: "127.0.0.1" }, () => resolve(socket))
+  })
+
+const pending = new Map<number, (line: Line) => void>()
+let ids = 0
+let ask: Send
+
+/** Sends it with an id of its own, and calls `answered` with what comes back for that. */
+const request = (send: Send, data: Line["data"], answered: (line: Line) => void): void => {
+  pending.set(++ids, answered)
+  send({ id: ids, data })
+}
+
+const hearAnswer = (line: Line): void => {
+  pending.get(line.id)!(line)
+  pending.delete(line.id)
+}
+
+const functions = {
+  relay: async () => {
+    let work: Send
+    const workers = await listen((socket) => void (work = lines(socket, hearAnswer)))
+    const callers = await listen((socket) =>
+      void lines(socket, ({ data, id }, send) => request(work, data, (answer) => send({ ...answer, id })))
+    )
+    return { workers, callers }
+  },
+  work: async (port: number): Promise<void> =>
+    void lines(await connect(port), ({ data: { text }, id }, send) => send({ id, data: { text } })),
+  connect: async (port: number): Promise<void> => void (ask = lines(await connect(port), hearAnswer)),
+  /** Keeps so many in flight, for so long. */
+  request: (width: number, milliseconds: number): Promise<Pace.Done> =>
+    Pace.request(width, milliseconds, () => new Promise((resolve) => request(ask, { text: "hello" }, resolve)))
+}
+
+export type Functions = typeof functions
+Role.serve(functions)
