@@ -27,6 +27,7 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
       .map((_) => `${_}!`)
     : [
       "docs/examples/**/*.ts",
+      "test/bench/floors/*.ts",
       "test/harness/programs/*.ts",
       "test/browser/page/*.ts",
       "test/types/*.ts",
@@ -39,7 +40,7 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
   // The reference names the types of what is exported, whoever imports them.
   ignoreExportsUsedInFile: { interface: true, type: true },
   // Debian's packages; tests without them say so.
-  ignoreBinaries: production === true ? [] : ["nginx", "redis-server", "systemd-analyze"],
+  ignoreBinaries: production === true ? [] : ["nginx", "promtool", "redis-server", "systemd-analyze"],
   ignoreDependencies: [
     // The plugins of dprint, which names them by their paths.
     ...dprint.plugins.map((plugin) => plugin.split("/").slice(2, 4).join("/")),
