@@ -123,8 +123,8 @@ describeWithRedis("The vhosts of several nodes", () => {
         (index) => [here, there][index % 2]!.setChannelRules([{ pattern: `rule-${index}`, openOnDemand: true }]),
         { concurrency: "unbounded" }
       )
-      const [last] = yield* patterns(here)
-      yield* eventually(patterns(there), ([pattern]) => pattern === last)
+      const both = Effect.all([patterns(here), patterns(there)])
+      const [[last]] = yield* eventually(both, ([[here], [there]]) => here === there)
       yield* client.broadcast(last!, "said", {})
       yield* Effect.flip(client.broadcast("on-demand", "said", {}))
       const later = yield* (yield* nodeOf(server)).vhosts.get("/test")
