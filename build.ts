@@ -134,16 +134,21 @@ const modulesOfNode: esbuild.Plugin = {
 const segmenterOfEffect: esbuild.Plugin = {
   name: "segmenter of Effect",
   setup: (build) =>
-    build.onLoad({ filter: /\/effect\/dist\/cli\/CliOutput\.js$/ }, ({ path }) => ({
-      contents: readFileSync(path, "utf8").replace(
-        /new Intl\.Segmenter\([^)]*\)/,
-        (segmenter) =>
-          `{
-          segment: (text) =>
-            /^[\\0-\\x7f]*$/.test(text) ? Array.from(text, (segment) => ({ segment })) : (${segmenter}).segment(text)
-        }`
-      )
-    }))
+    build.onLoad({ filter: /\/effect\/dist\/cli\/CliOutput\.js$/ }, ({ path }) => {
+      const source = readFileSync(path, "utf8")
+      const [segmenter] = /new Intl\.Segmenter\([^)]*\)/.exec(source) ?? []
+      if (segmenter === undefined) throw new Error(`${path} makes no segmenter any more: remove this plugin`)
+      return {
+        contents: source.replace(
+          segmenter,
+          () =>
+            `{
+            segment: (text) =>
+              /^[\\0-\\x7f]*$/.test(text) ? Array.from(text, (segment) => ({ segment })) : (${segmenter}).segment(text)
+          }`
+        )
+      }
+    })
 }
 
 // Of the packages in a bundle, whose licences want to be in every copy.
