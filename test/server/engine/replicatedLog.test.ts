@@ -205,6 +205,19 @@ describe("a log of several nodes", () => {
       expect(yield* Fiber.join(found)).toMatchObject({ name: "room" })
     }))
 
+  it.effect("finds all that one entry has opened, though it is applied in turns", () =>
+    Effect.gen(function*() {
+      const shared = SharedLog.make()
+      const first = yield* makeNode(shared, "00000001", { clock: yield* hasty })
+      const second = yield* makeNode(shared, "00000002")
+      yield* Effect.forEach(Array.from({ length: 200 }), (_, n) => second.channels.open(`room-${n}`), {
+        concurrency: "unbounded"
+      })
+      expect(first.state.channels.size).toBeLessThan(200)
+      yield* first.log.barrier
+      expect(first.state.channels.size).toBe(200)
+    }))
+
   it.effect("has the limits and rules of the node that has entered last", () =>
     Effect.gen(function*() {
       const { first, shared } = yield* two

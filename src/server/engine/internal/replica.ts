@@ -97,17 +97,31 @@ export const entryOf = (number: number, operations: ReadonlyArray<string>): stri
 export const apply = function*(
   replica: Replica,
   { entry, node, offset, time }: LogEntry,
-  onOutcome: (number: number, index: number, outcome: Outcome) => void
+  onOutcome: OnOutcome
+): Generator<void, boolean> {
+  replica.time = Math.max(replica.time, time)
+  History.expire(replica.state.histories)
+  const isRead = entry === undefined ? yield* endNode(replica, node) : yield* operate(replica, node, entry, onOutcome)
+  // Only now: whoever waits for it finds all that it has changed.
+  if (isRead) replica.offset = offset
+  return isRead
+}
+
+type OnOutcome = (number: number, index: number, outcome: Outcome) => void
+
+const endNode = function*(replica: Replica, node: string): Generator<void, boolean> {
+  replica.nodes.delete(node)
+  yield* endBrowsers(replica, node)
+  return true
+}
+
+const operate = function*(
+  replica: Replica,
+  node: string,
+  entry: string,
+  onOutcome: OnOutcome
 ): Generator<void, boolean> {
   const { self, state } = replica
-  replica.offset = offset
-  replica.time = Math.max(replica.time, time)
-  History.expire(state.histories)
-  if (entry === undefined) {
-    replica.nodes.delete(node)
-    yield* endBrowsers(replica, node)
-    return true
-  }
   const reader = Fields.reader(entry)
   const number = Fields.numberOf(reader)
   // Whoever has appended it did not know that it had, and did so again.
