@@ -13,9 +13,12 @@ import type * as WorkerParty from "../parties/worker.ts"
 /** How many browsers each node has on a channel. */
 const receivers = 10
 
-/** How many browsers trigger events, and how many events are under way. */
-const triggering = 32
+/** How many browsers trigger events, and how many events are under way. Of each browser one event at a time is on its way to the queue. */
+const triggering = 256
 const window = 8000
+
+/** How many browsers join and leave. */
+const joining = 32
 
 export const run = async (bench: Bench): Promise<void> => {
   if (Redis.version() === undefined) return void process.stderr.write("There is no redis-server on the PATH.\n")
@@ -29,8 +32,8 @@ export const run = async (bench: Bench): Promise<void> => {
       (brokers) => broadcasts(brokers, fibers)
     )
   }
-  await compare(bench, all, "events of browsers of one node to a worker of the last", "events", events)
-  await compare(bench, all, `joins and leaves of ${triggering} browsers of one node`, "joins and leaves", joins)
+  await compare(bench, all, `events of ${triggering} browsers of one node to a worker of the last`, "events", events)
+  await compare(bench, all, `joins and leaves of ${joining} browsers of one node`, "joins and leaves", joins)
   for (const { nodes, redis } of all) await stopAll(...nodes.map(({ broker }) => broker), redis)
   await memory(bench)
 }
@@ -132,7 +135,7 @@ const events = async ({ nodes }: Brokers): Promise<Measured> => {
 }
 
 const joins = async ({ nodes }: Brokers): Promise<Measured> => {
-  const { browsers, group } = await authenticated(nodes[0]!, triggering)
+  const { browsers, group } = await authenticated(nodes[0]!, joining)
   return {
     run: async (milliseconds) => {
       const started = performance.now()
