@@ -6,21 +6,9 @@ import { describe } from "@effect/vitest"
 import { Deferred, Effect, Exit, Redacted, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import * as Fs from "node:fs"
-import { createRequire } from "node:module"
 import * as Net from "node:net"
 import { delimiter, join } from "node:path"
 import { temporaryFolder } from "./temporaryFolder.ts"
-
-/**
- * node-redis makes a class of a thousand methods for each address that it connects to, which takes longer than all else that a node does
- * when it starts. The nodes of tests use one, since they all use the same commands.
- */
-const { default: RedisClient } = createRequire(import.meta.url)("@redis/client/dist/lib/client/index.js") as {
-  readonly default: { factory: (options: unknown) => unknown }
-}
-const { factory } = RedisClient
-let shared: unknown
-RedisClient.factory = (options) => shared ??= factory(options)
 
 /** A Redis that runs. */
 export interface RedisServer {
