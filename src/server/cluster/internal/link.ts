@@ -40,6 +40,8 @@ const optionsOf = (url: Redacted.Redacted) => ({
   RESP: 2,
   // Without a connection commands wait here, where their time is bounded, and not in the package.
   disableOfflineQueue: true,
+  // A timer and an AbortSignal for each command, which `silence` and the owner's probes make unnecessary.
+  commandOptions: { timeout: 0 },
   maxConnections: 100,
   socket: { connectTimeout: silence, socketTimeout: silence, reconnectStrategy: false }
 } as const)
