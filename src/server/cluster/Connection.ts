@@ -7,6 +7,7 @@
  * have been executed.
  */
 
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,6 +18,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as AwakeClock from "../../transport/AwakeClock.ts"
 import { RedisConnectionError, type UnsuitableRedisError } from "../BrokerError.ts"
+import { supervised } from "../engine/Supervisor.ts"
 import * as Link from "./internal/link.ts"
 import type { Script } from "./Script.ts"
 
@@ -93,13 +95,12 @@ export const make = Effect.fnUntraced(function*(
   const first = yield* open
   use(first)
   yield* warnOfNoPersistence(first)
-  yield* Effect.forkScoped(Effect.gen(function*() {
-    for (let current = first;;) {
-      yield* lose(current, yield* Effect.raceFirst(current.ended, probing(current.redis, clock)))
-      current = yield* Effect.tap(reopening(open), (opened) => Effect.sync(() => use(opened)))
-      yield* Effect.logInfo("Connected to Redis again")
-    }
-  }))
+  const keeping = Effect.gen(function*() {
+    if (link !== undefined) yield* lose(link, yield* Effect.raceFirst(link.ended, probing(link.redis, clock)))
+    use(yield* reopening(open))
+    yield* Effect.logInfo("Connected to Redis again")
+  })
+  yield* Effect.forkScoped(supervised("The connection to Redis", Effect.forever(keeping)))
 
   const waited = Effect.flatMap(
     Effect.timeoutOption(hasLink.await, Duration.millis(patience)),
@@ -112,7 +113,7 @@ export const make = Effect.fnUntraced(function*(
     reserve: Effect.flatMap(
       current,
       (on) =>
-        Effect.map(Effect.mapError(on.redis.reserve, Link.connectionError), (reserved) => ({
+        Effect.map(reserving(on), (reserved) => ({
           send: (command, ...args) =>
             Effect.suspend(() =>
               link === on
@@ -134,6 +135,13 @@ const noConnection = new RedisConnectionError({
 
 // It may be to another Redis than the one that is used now.
 const replaced = new RedisConnectionError({ detail: "the connection was replaced", maybeExecuted: false })
+
+// The pool of a connection that ends meanwhile interrupts whoever waits for it. A fiber that is interrupted itself does not come here.
+const reserving = ({ ended, redis }: Link.Link) =>
+  Effect.raceFirst(
+    Effect.mapError(redis.reserve, Link.connectionError),
+    Effect.andThen(ended, Effect.fail(replaced))
+  ).pipe(Effect.catchCauseIf(Cause.hasInterruptsOnly, () => Effect.fail(replaced)))
 
 // A primary that has become a replica does not say so by itself.
 const sent = (link: Link.Link, command: Effect.Effect<unknown, Redis.RedisError>) =>

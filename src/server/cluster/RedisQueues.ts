@@ -9,6 +9,7 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Limits, type SharedQueue, SharedQueueError, type SharedQueues } from "../engine/SharedQueue.ts"
+import { supervised } from "../engine/Supervisor.ts"
 import type { Connection } from "./Connection.ts"
 import * as Codec from "./internal/queue/codec.ts"
 import * as QueueScript from "./internal/queue/script.ts"
@@ -114,5 +115,8 @@ const listening = ({ connection, nodes }: Options, listeners: Listeners): Effect
       for (const base of new Set(bases)) listeners.get(base)?.forEach((listener) => listener())
     }
   }))
-  return Effect.forever(Effect.andThen(Effect.ignore(pops), Effect.sleep(Duration.millis(200))))
+  return supervised(
+    "What wakes the queues in Redis",
+    Effect.forever(Effect.andThen(Effect.ignore(pops), Effect.sleep(Duration.millis(200))))
+  )
 }

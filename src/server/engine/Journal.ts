@@ -23,8 +23,8 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 import { Change, type Entry, type Key, keyOf, type Kind, nameOf, type Store, type StoreError } from "../store/Store.ts"
-import { supervised } from "./internal/supervisor.ts"
 import * as Timeline from "./internal/timeline.ts"
+import { supervised } from "./Supervisor.ts"
 
 /**
  * What is recorded of one vhost. `created`, `updated` and `deleted` record a change; `persisted` and `whenPersistedUnsafe` wait

@@ -136,6 +136,20 @@ describeWithRedis("The connection to Redis", () => {
       expect(yield* Effect.flatMap(redis.reserve, ({ send }) => send("GET", "a"))).toBe("after")
     }))
 
+  it.live("fails, and does not interrupt, whoever waits for a connection of its own when it is replaced", () =>
+    Effect.gen(function*() {
+      const proxy = yield* TcpProxy.make((yield* start()).port)
+      const redis = yield* Connection.make(through(proxy))
+      yield* proxy.stall
+      const reserving = yield* Effect.forkChild(Effect.flip(redis.reserve), { startImmediately: true })
+      yield* eventually(Effect.sync(proxy.connections), (count) => count === 2)
+      yield* redis.replace("it does not answer")
+      expect(yield* Fiber.join(reserving)).toBeInstanceOf(RedisConnectionError)
+      const given = yield* Effect.forkChild(Effect.exit(redis.reserve), { startImmediately: true })
+      yield* Fiber.interrupt(given)
+      yield* proxy.goOn
+    }))
+
   it.live("ends soon, also if Redis answers nothing any more", () =>
     Effect.gen(function*() {
       const server = yield* start()

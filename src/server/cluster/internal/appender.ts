@@ -10,6 +10,7 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { LeaseLostError } from "../../BrokerError.ts"
 import { maxEntrySize, SharedLogError } from "../../engine/SharedLog.ts"
+import { supervised } from "../../engine/Supervisor.ts"
 import type { Nodes } from "../Nodes.ts"
 import type { CommandError } from "./link.ts"
 import * as LogScripts from "./logScripts.ts"
@@ -71,7 +72,8 @@ export const make = Effect.fnUntraced(function*(
     }).pipe(Effect.onInterrupt(() => Effect.sync(() => fail(batch, inFlight))))
   })
   yield* Effect.addFinalizer(() => Effect.sync(() => fail(queue.take(), notSent("this node has ended"))))
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(queue.filled, Effect.andThen(Effect.yieldNow, flush))))
+  const flushing = Effect.forever(Effect.andThen(queue.filled, Effect.andThen(Effect.yieldNow, flush)))
+  yield* Effect.forkScoped(supervised("What appends to the logs in Redis", flushing))
 
   return (vhost, epoch, entry) =>
     Effect.callback((resume) => {

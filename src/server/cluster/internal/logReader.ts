@@ -14,6 +14,7 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as AwakeClock from "../../../transport/AwakeClock.ts"
 import { type LogEntry, maxEntrySize } from "../../engine/SharedLog.ts"
+import { supervised } from "../../engine/Supervisor.ts"
 import { type Connection, longestBlock, type Reserved } from "../Connection.ts"
 import * as Keys from "../Keys.ts"
 import type { Nodes } from "../Nodes.ts"
@@ -67,15 +68,18 @@ export const make = Effect.fnUntraced(function*(
     }
   }))
   // Whoever is added, or has room again, is not in what the connection waits for now.
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(
+  const waking = Effect.andThen(
     isWanted.await,
     Effect.suspend(() => {
       isWanted.closeUnsafe()
       return own.write
     })
-  )))
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(probeInterval), own.check(connection))))
-  yield* Effect.forkScoped(Effect.forever(Effect.catch(read, () => Effect.sleep("100 millis"))))
+  )
+  const probing = Effect.andThen(Effect.sleep(probeInterval), own.check(connection))
+  const reading = Effect.catch(read, () => Effect.sleep("100 millis"))
+  for (const work of [waking, probing, reading]) {
+    yield* Effect.forkScoped(supervised("The reader of the logs in Redis", Effect.forever(work)))
+  }
 
   return {
     follow: (vhost, epoch, after) =>

@@ -10,7 +10,7 @@ import * as Latch from "effect/Latch"
 import type { Authentications } from "../Authentications.ts"
 import type { Lobby } from "../Lobby.ts"
 import type { Log } from "../Log.ts"
-import { supervised } from "./supervisor.ts"
+import { supervised } from "../Supervisor.ts"
 import * as Timeline from "./timeline.ts"
 import type { Warnings } from "./warnings.ts"
 

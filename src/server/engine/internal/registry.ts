@@ -19,8 +19,8 @@ import { type InvalidOptionError, VhostExistsError, VhostNotFoundError } from ".
 import type { Channels } from "../Channels.ts"
 import type { Journal } from "../Journal.ts"
 import type { Registered, Settings, SharedVhosts } from "../SharedVhosts.ts"
+import { supervised } from "../Supervisor.ts"
 import type { Decision, VhostToken } from "../VhostTokens.ts"
-import { supervised } from "./supervisor.ts"
 import * as VhostRules from "./vhostRules.ts"
 import type { VhostSettings } from "./vhostSettings.ts"
 

@@ -9,6 +9,7 @@
  * whether they have missed anything.
  */
 
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
@@ -95,7 +96,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   }
   yield* Effect.addFinalizer(() => Effect.sync(turns.end))
   for (const work of [turns.run, turns.watch, parts.emitter.run, parts.snapshots.run, follow(parts, options)]) {
-    yield* Effect.forkScoped(Effect.catchDefect(work, (defect) => giveUp(shared, defect)))
+    yield* Effect.forkScoped(Effect.catchCause(work, (cause) => giveUp(shared, Cause.squash(cause))))
   }
   yield* enter(parts, options, rules)
   return { state: replica.state, log: logOf(parts) }
