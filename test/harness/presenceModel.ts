@@ -43,6 +43,8 @@ export const make = () => {
 
   return {
     members,
+    /** How many members may still come back. */
+    away: () => inGrace.length,
     live: () => live,
     takeLifecycle: () => lifecycle.splice(0),
     join: (connection: Connection) =>
