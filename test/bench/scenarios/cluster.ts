@@ -14,7 +14,7 @@ import type * as WorkerParty from "../parties/worker.ts"
 const receivers = 10
 
 /** How many browsers trigger events, and how many events are under way. Of each browser one event at a time is on its way to the queue. */
-const triggering = 256
+const triggering = 1024
 const window = 8000
 
 /** How many browsers join and leave. */
@@ -23,7 +23,7 @@ const joining = 32
 export const run = async (bench: Bench): Promise<void> => {
   if (Redis.version() === undefined) return void process.stderr.write("There is no redis-server on the PATH.\n")
   const all = await Promise.all([0, 1, 3].map(startBrokers))
-  for (const fibers of [1, 64]) {
+  for (const fibers of [1, 64, 256]) {
     await compare(
       bench,
       all,
