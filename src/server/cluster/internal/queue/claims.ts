@@ -8,27 +8,25 @@
 
 /** Goes after `events`. */
 export const claims = `
-local maxClaims = 1000
-
-local function shareOf(lane, credits, idle)
-  local queued = queuedIn(lane)
+function Q.shareOf(lane, credits, idle)
+  local queued = Q.queuedIn(lane)
   local others, othersIdle = 0, 0
   for _, entry in ipairs(H) do
     others = others + entry[1 + lane]
     othersIdle = othersIdle + entry[4 + lane]
   end
-  if others == 0 then return math.min(credits, queued, maxClaims) end
+  if others == 0 then return math.min(credits, queued, MAXCLAIMS) end
   local rest = idle > 0 and queued or math.max(0, queued - othersIdle)
-  return math.min(credits, math.ceil(rest * credits / (credits + others)), maxClaims)
+  return math.min(credits, math.ceil(rest * credits / (credits + others)), MAXCLAIMS)
 end
 
 -- The oldest of each lane, in order: their numbers, and the lane of each that is in a sorted set. The others are new. Of the first lane
 -- there may be its share of either, of which only the oldest are its share.
-local function candidates(shares, most)
-  local all, laneOf = shares[1] > 0 and call('LRANGE', newKey, 0, math.min(shares[1], most) - 1) or {}, {}
+function Q.candidates(shares, most)
+  local all, laneOf = shares[1] > 0 and call('LRANGE', Q.newKey, 0, math.min(shares[1], most) - 1) or {}, {}
   for lane = 1, 3 do
     if shares[lane] > 0 then
-      for _, number in ipairs(call('ZRANGE', laneKey[lane], 0, math.min(shares[lane], most) - 1)) do
+      for _, number in ipairs(call('ZRANGE', Q.laneKey[lane], 0, math.min(shares[lane], most) - 1)) do
         all[#all + 1] = number
         laneOf[number] = lane
       end
@@ -41,41 +39,41 @@ local function candidates(shares, most)
 end
 
 -- The marks of earlier deliveries, which are then the claim's.
-local function marksOf(numbers)
+function Q.marksOf(numbers)
   local marks = {}
   if S[MARKS] == 0 then return marks end
   local found = {}
-  for index, text in ipairs(call('HMGET', marksKey, unpack(numbers))) do
+  for index, text in ipairs(call('HMGET', Q.marksKey, unpack(numbers))) do
     if text then
       marks[index] = text
       found[#found + 1] = numbers[index]
     end
   end
-  if #found > 0 then S[MARKS] = S[MARKS] - call('HDEL', marksKey, unpack(found)) end
+  if #found > 0 then S[MARKS] = S[MARKS] - call('HDEL', Q.marksKey, unpack(found)) end
   return marks
 end
 
 -- What an answer has of claims: their numbers in one text, their texts, and of those with more than a first attempt the index, the
 -- attempt, and how long a response is useful.
-local function answerOf(numbers, texts, attempts)
+function Q.answerOf(numbers, texts, attempts)
   local more = {}
   for index, text in ipairs(texts) do
     local hasDeadline = string.byte(text, 2) >= 50
     if hasDeadline or attempts[index] then
-      local deadline = hasDeadline and call('ZSCORE', deadlinesKey, numbers[index])
+      local deadline = hasDeadline and call('ZSCORE', Q.deadlinesKey, numbers[index])
       more[#more + 1] = index - 1
       more[#more + 1] = attempts[index] or 1
-      more[#more + 1] = deadline and math.max(0, deadline - now) or hasDeadline and 0 or -1
+      more[#more + 1] = deadline and math.max(0, deadline - Q.now) or hasDeadline and 0 or -1
     end
   end
   return { table.concat(numbers, ' '), texts, more }
 end
 
 -- Claims what was chosen, and returns it as an answer has it. Most are plain: of the first lane, and without flags.
-local function record(claimed, lanes, texts, sizes, arePlain)
-  local records, at, attempts, marks = {}, 0, {}, marksOf(claimed)
+function Q.record(claimed, lanes, texts, sizes, arePlain)
+  local records, at, attempts, marks = {}, 0, {}, Q.marksOf(claimed)
   for index, number in ipairs(claimed) do
-    local size, mark = textOfSize(sizes[index]), marks[index]
+    local size, mark = Q.textOfSize(sizes[index]), marks[index]
     if mark or not arePlain and (lanes[index] > 1 or string.byte(texts[index], 2) > 48) then
       local attempt, rest = 0, ' 0 0 0'
       if mark then attempt, rest = string.match(mark, '^(%d+)( .*)$') end
@@ -89,24 +87,24 @@ local function record(claimed, lanes, texts, sizes, arePlain)
     records[at + 1], records[at + 2] = number, size
     at = at + 2
   end
-  call('HSET', claimsKey .. self, unpack(records))
-  return arePlain and { table.concat(claimed, ' '), texts, {} } or answerOf(claimed, texts, attempts)
+  call('HSET', Q.claimsKey .. Q.self, unpack(records))
+  return arePlain and { table.concat(claimed, ' '), texts, {} } or Q.answerOf(claimed, texts, attempts)
 end
 
-local none = { '', {}, {} }
+Q.none = { '', {}, {} }
 
 -- Many at once, since this is what happens to most: new events, if there is room for all. Returns nothing if there is not.
-local function claimNew(numbers, credits, idle)
-  local texts, records, size, used = call('HMGET', eventsKey, unpack(numbers)), {}, 0, #numbers
+function Q.claimNew(numbers, credits, idle)
+  local texts, records, size, used = call('HMGET', Q.eventsKey, unpack(numbers)), {}, 0, #numbers
   for index = 1, used do
     local bytes = #texts[index]
     size = size + bytes
-    records[2 * index - 1], records[2 * index] = numbers[index], textOfSize(bytes)
+    records[2 * index - 1], records[2 * index] = numbers[index], Q.textOfSize(bytes)
   end
-  if idle[1] < used and (S[HELD + 1] + used > capacity or S[HELDSIZE + 1] + size > maxSize) then return nil end
+  if idle[1] < used and (S[HELD + 1] + used > Q.capacity or S[HELDSIZE + 1] + size > Q.maxSize) then return nil end
   S[HELD + 1], S[HELDSIZE + 1] = S[HELD + 1] + used, S[HELDSIZE + 1] + size
-  call('LTRIM', newKey, used, -1)
-  call('HSET', claimsKey .. self, unpack(records))
+  call('LTRIM', Q.newKey, used, -1)
+  call('HSET', Q.claimsKey .. Q.self, unpack(records))
   local left = credits[1] - used
   for lane = 1, 3 do
     credits[lane] = math.min(left, credits[lane])
@@ -116,39 +114,39 @@ local function claimNew(numbers, credits, idle)
 end
 
 -- Returns the claims as an answer has them, and the credits and idle workers that are left.
-local function claim(credits, idle)
-  local shares, most = {}, math.min(credits[1], maxClaims)
+function Q.claim(credits, idle)
+  local shares, most = {}, math.min(credits[1], MAXCLAIMS)
   for lane = 1, 3 do
-    shares[lane] = most > 0 and credits[lane] > 0 and queuedIn(lane) > 0 and shareOf(lane, credits[lane], idle[lane]) or 0
+    shares[lane] = most > 0 and credits[lane] > 0 and Q.queuedIn(lane) > 0 and Q.shareOf(lane, credits[lane], idle[lane]) or 0
   end
-  if shares[1] + shares[2] + shares[3] == 0 then return none, credits, idle end
-  local numbers, laneOf = candidates(shares, most)
+  if shares[1] + shares[2] + shares[3] == 0 then return Q.none, credits, idle end
+  local numbers, laneOf = Q.candidates(shares, most)
   if numbers[1] and not next(laneOf) and #numbers <= most then
-    local answer = claimNew(numbers, credits, idle)
+    local answer = Q.claimNew(numbers, credits, idle)
     if answer then return answer, credits, idle end
   end
   local claimed, lanes, claimedTexts, sizes, used, arePlain = {}, {}, {}, {}, 0, true
   local removed, taken, seen, spent, blocked = { 0, 0, 0 }, 0, { 0, 0, 0 }, { 0, 0, 0 }, {}
   local held, heldSize = { S[HELD + 1], S[HELD + 2], S[HELD + 3] }, { S[HELDSIZE + 1], S[HELDSIZE + 2], S[HELDSIZE + 3] }
   local byte = string.byte
-  for index, text in ipairs(call('HMGET', eventsKey, unpack(numbers))) do
+  for index, text in ipairs(call('HMGET', Q.eventsKey, unpack(numbers))) do
     if used == most then break end
     local number = numbers[index]
     local from = laneOf[number]
     local lane = from or 1
-    local hasNoRoom = idle[lane] <= used and (held[lane] >= capacity or heldSize[lane] >= maxSize)
+    local hasNoRoom = idle[lane] <= used and (held[lane] >= Q.capacity or heldSize[lane] >= Q.maxSize)
     if blocked[lane] or seen[lane] == shares[lane] or hasNoRoom then
       blocked[lane] = true
     else
       seen[lane] = seen[lane] + 1
       if from then removed[lane] = removed[lane] + 1 else taken = taken + 1 end
       local flags = byte(text, 2) - 48
-      local deadline = flags >= 2 and call('ZSCORE', deadlinesKey, number)
-      if deadline and tonumber(deadline) <= now then
-        finish(number, lane, flags, bytesOf(lane, text))
-        forget(number)
+      local deadline = flags >= 2 and call('ZSCORE', Q.deadlinesKey, number)
+      if deadline and tonumber(deadline) <= Q.now then
+        Q.finish(number, lane, flags, Q.bytesOf(lane, text))
+        Q.forget(number)
       else
-        local size = bytesOf(lane, text)
+        local size = Q.bytesOf(lane, text)
         used = used + 1
         claimed[used], lanes[used], claimedTexts[used], sizes[used] = number, lane, text, size
         held[lane], heldSize[lane], spent[lane] = held[lane] + 1, heldSize[lane] + size, spent[lane] + 1
@@ -158,14 +156,14 @@ local function claim(credits, idle)
   end
   for lane = 1, 3 do
     S[HELD + lane], S[HELDSIZE + lane] = held[lane], heldSize[lane]
-    if removed[lane] > 0 then call('ZREMRANGEBYRANK', laneKey[lane], 0, removed[lane] - 1) end
+    if removed[lane] > 0 then call('ZREMRANGEBYRANK', Q.laneKey[lane], 0, removed[lane] - 1) end
   end
-  if taken > 0 then call('LTRIM', newKey, taken, -1) end
+  if taken > 0 then call('LTRIM', Q.newKey, taken, -1) end
   local left = { credits[1] - used }
   for lane = 1, 3 do
     left[lane] = math.max(0, math.min(left[1], lane == 1 and left[1] or credits[lane] - spent[lane]))
     idle[lane] = math.max(0, idle[lane] - used)
   end
-  return used > 0 and record(claimed, lanes, claimedTexts, sizes, arePlain) or none, left, idle
+  return used > 0 and Q.record(claimed, lanes, claimedTexts, sizes, arePlain) or Q.none, left, idle
 end
 `

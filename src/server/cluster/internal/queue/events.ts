@@ -6,89 +6,89 @@
 /** Goes after `state` and `letters`. */
 export const events = `
 -- What is to be written of new events, in few commands for many.
-local newTexts, newNumbers = {}, { {}, {}, {} }
-local function flush()
-  if #newTexts == 0 then return end
-  call('HSET', eventsKey, unpack(newTexts))
-  newTexts = {}
+Q.newTexts, Q.newNumbers = {}, { {}, {}, {} }
+function Q.flush()
+  if #Q.newTexts == 0 then return end
+  call('HSET', Q.eventsKey, unpack(Q.newTexts))
+  Q.newTexts = {}
   for lane = 1, 3 do
-    if #newNumbers[lane] > 0 then
-      call('ZADD', laneKey[lane], unpack(newNumbers[lane]))
-      newNumbers[lane] = {}
+    if #Q.newNumbers[lane] > 0 then
+      call('ZADD', Q.laneKey[lane], unpack(Q.newNumbers[lane]))
+      Q.newNumbers[lane] = {}
     end
   end
 end
 
 -- The text of an event begins with its lane and flags (1 a dedupe key, 2 a deadline). What follows only nodes read.
-local function headOf(text)
+function Q.headOf(text)
   return string.byte(text, 1) - 47, string.byte(text, 2) - 48
 end
 
 -- With what a request takes beside its text.
-local function bytesOf(lane, text) return lane == REQUESTS and #text + 512 or #text end
+function Q.bytesOf(lane, text) return lane == REQUESTS and #text + 512 or #text end
 
 -- An event that is neither queued nor delayed any more is gone.
-local function finish(number, lane, flags, size)
+function Q.finish(number, lane, flags, size)
   S[COUNT + lane] = S[COUNT + lane] - 1
   S[SIZE + lane] = S[SIZE + lane] - size
-  call('HDEL', eventsKey, number)
+  call('HDEL', Q.eventsKey, number)
   if flags % 2 == 1 then
-    local key = call('HGET', keyOfKey, number)
-    call('HDEL', keysKey, key)
-    call('HDEL', keyOfKey, number)
+    local key = call('HGET', Q.keyOfKey, number)
+    call('HDEL', Q.keysKey, key)
+    call('HDEL', Q.keyOfKey, number)
   end
-  if flags >= 2 and call('ZREM', deadlinesKey, number) == 1 then S[DEADLINES] = S[DEADLINES] - 1 end
+  if flags >= 2 and call('ZREM', Q.deadlinesKey, number) == 1 then S[DEADLINES] = S[DEADLINES] - 1 end
 end
 
-local function forget(number)
-  if S[MARKS] > 0 then S[MARKS] = S[MARKS] - call('HDEL', marksKey, number) end
+function Q.forget(number)
+  if S[MARKS] > 0 then S[MARKS] = S[MARKS] - call('HDEL', Q.marksKey, number) end
 end
 
 -- A request has one result, which goes to the node that it came from.
-local function respond(number, result)
-  if call('ZREM', deadlinesKey, number) == 0 then return end
+function Q.respond(number, result)
+  if call('ZREM', Q.deadlinesKey, number) == 0 then return end
   S[DEADLINES] = S[DEADLINES] - 1
-  local node, id = string.match(call('HGET', eventsKey, number), '^%d%d %d+ %d+ (%w+):(%S+)\\n')
-  if not node or call('HEXISTS', nodesKey, node) == 0 then return end
-  call('RPUSH', mailKey .. node, id .. ' ' .. result)
-  woken[node] = true
+  local node, id = string.match(call('HGET', Q.eventsKey, number), '^%d%d %d+ %d+ (%w+):(%S+)\\n')
+  if not node or call('HEXISTS', Q.nodesKey, node) == 0 then return end
+  call('RPUSH', Q.mailKey .. node, id .. ' ' .. result)
+  Q.woken[node] = true
 end
 
-local function delay(number, lane, millis)
+function Q.delay(number, lane, millis)
   S[DELAYED + lane] = S[DELAYED + lane] + 1
-  call('ZADD', delayedKey, now + millis, (lane - 1) .. number)
+  call('ZADD', Q.delayedKey, Q.now + millis, (lane - 1) .. number)
 end
 
 -- At its old place. A request that has its result already is gone.
-local function requeue(number, claim, millis)
+function Q.requeue(number, claim, millis)
   local lane = claim.lane
-  if claim.flags >= 2 and not call('ZSCORE', deadlinesKey, number) then
-    return finish(number, lane, claim.flags, claim.size)
+  if claim.flags >= 2 and not call('ZSCORE', Q.deadlinesKey, number) then
+    return Q.finish(number, lane, claim.flags, claim.size)
   end
   if claim.attempts > 0 or claim.losses > 0 then
     local marks = claim.attempts .. ' ' .. claim.failures .. ' ' .. claim.releases .. ' ' .. claim.losses
-    S[MARKS] = S[MARKS] + call('HSET', marksKey, number, marks)
+    S[MARKS] = S[MARKS] + call('HSET', Q.marksKey, number, marks)
   end
-  if millis > 0 then delay(number, lane, millis) else call('ZADD', laneKey[lane], number, number) end
+  if millis > 0 then Q.delay(number, lane, millis) else call('ZADD', Q.laneKey[lane], number, number) end
 end
 
-local function redeliver(number, claim, times)
-  redelivered = redelivered + 1
-  requeue(number, claim, times == 0 and 0 or firstBackoff * 2 ^ math.min(times - 1, 6))
+function Q.redeliver(number, claim, times)
+  Q.redelivered = Q.redelivered + 1
+  Q.requeue(number, claim, times == 0 and 0 or Q.firstBackoff * 2 ^ math.min(times - 1, 6))
 end
 
-local function fail(number, claim, reason, isUnhandled)
-  local text = call('HGET', eventsKey, number)
+function Q.fail(number, claim, reason, isUnhandled)
+  local text = call('HGET', Q.eventsKey, number)
   if claim.lane == REQUESTS then
-    respond(number, 'F' .. reason)
+    Q.respond(number, 'F' .. reason)
   else
-    addLetter(S[PREFIX] .. '-' .. number, claim.attempts, reason, isUnhandled, text)
+    Q.addLetter(S[PREFIX] .. '-' .. number, claim.attempts, reason, isUnhandled, text)
   end
-  finish(number, claim.lane, claim.flags, claim.size)
+  Q.finish(number, claim.lane, claim.flags, claim.size)
 end
 
 -- What is recorded of a claim: of an event in the first lane without flags that was never delivered before, only its bytes.
-local function claimOf(record)
+function Q.claimOf(record)
   local size = tonumber(record)
   if size then return { lane = 1, flags = 0, size = size, attempts = 1, failures = 0, releases = 0, losses = 0 } end
   local lane, flags, bytes, attempts, failures, releases, losses =
@@ -97,47 +97,47 @@ local function claimOf(record)
     failures = tonumber(failures), releases = tonumber(releases), losses = tonumber(losses) }
 end
 
-local function unclaim(claim)
+function Q.unclaim(claim)
   S[HELD + claim.lane] = S[HELD + claim.lane] - 1
   S[HELDSIZE + claim.lane] = S[HELDSIZE + claim.lane] - claim.size
 end
 
 -- A number as an argument costs Redis more than a text.
-local sizeTexts = {}
-local function textOfSize(size)
-  local text = sizeTexts[size]
+Q.sizeTexts = {}
+function Q.textOfSize(size)
+  local text = Q.sizeTexts[size]
   if not text then
     text = string.format('%d', size)
-    sizeTexts[size] = text
+    Q.sizeTexts[size] = text
   end
   return text
 end
 
 -- What a node does not have, it cannot settle.
-local function take(number)
-  local record = call('HGET', claimsKey .. self, number)
+function Q.take(number)
+  local record = call('HGET', Q.claimsKey .. Q.self, number)
   if not record then return nil end
-  call('HDEL', claimsKey .. self, number)
-  local claim = claimOf(record)
-  unclaim(claim)
+  call('HDEL', Q.claimsKey .. Q.self, number)
+  local claim = Q.claimOf(record)
+  Q.unclaim(claim)
   return claim
 end
 
-local function lose(number, claim, isCounted)
+function Q.lose(number, claim, isCounted)
   if isCounted then
     claim.losses = claim.losses + 1
-    if claim.losses >= maxDeliveries then
+    if claim.losses >= Q.maxDeliveries then
       local times = claim.losses == 1 and ' time' or ' times'
-      return fail(number, claim, '"delivered ' .. claim.losses .. times .. ' without an acknowledgement: its worker crashed, ' ..
+      return Q.fail(number, claim, '"delivered ' .. claim.losses .. times .. ' without an acknowledgement: its worker crashed, ' ..
         'timed out or lost its connection"', false)
     end
   end
-  redeliver(number, claim, 0)
+  Q.redeliver(number, claim, 0)
 end
 
 -- Many at once, since this is what happens to most: those between two arguments.
-local function ack(from, to)
-  local records = call('HMGET', claimsKey .. self, unpack(ARGV, from, to))
+function Q.ack(from, to)
+  local records = call('HMGET', Q.claimsKey .. Q.self, unpack(ARGV, from, to))
   local count, size, special = 0, 0, {}
   for index, record in ipairs(records) do
     local bytes = tonumber(record)
@@ -153,164 +153,164 @@ local function ack(from, to)
   S[COUNT + 1] = S[COUNT + 1] - count
   S[SIZE + 1] = S[SIZE + 1] - size
   for _, index in ipairs(special) do
-    local number, claim = ARGV[index], claimOf(records[index - from + 1])
-    unclaim(claim)
-    if claim.lane == REQUESTS then respond(number, 'F"its worker has acked it without a response"') end
-    finish(number, claim.lane, claim.flags, claim.size)
+    local number, claim = ARGV[index], Q.claimOf(records[index - from + 1])
+    Q.unclaim(claim)
+    if claim.lane == REQUESTS then Q.respond(number, 'F"its worker has acked it without a response"') end
+    Q.finish(number, claim.lane, claim.flags, claim.size)
   end
   -- An event that another node holds keeps its text.
   if count + #special == #records then
-    call('HDEL', eventsKey, unpack(ARGV, from, to))
+    call('HDEL', Q.eventsKey, unpack(ARGV, from, to))
   else
     for index, record in ipairs(records) do
-      if record then call('HDEL', eventsKey, ARGV[from + index - 1]) end
+      if record then call('HDEL', Q.eventsKey, ARGV[from + index - 1]) end
     end
   end
-  call('HDEL', claimsKey .. self, unpack(ARGV, from, to))
+  call('HDEL', Q.claimsKey .. Q.self, unpack(ARGV, from, to))
 end
 
 -- Whether an event beyond the limits would be delivered at once by this node or one that waits.
-local function canPlace(lane, credits, idle)
+function Q.canPlace(lane, credits, idle)
   for _, entry in ipairs(H) do
     credits = credits + entry[1 + lane]
     idle = idle + entry[4 + lane]
   end
-  local queued = queuedIn(lane)
-  return credits > queued and (idle > queued or (S[HELD + lane] + queued < capacity and S[HELDSIZE + lane] < maxSize))
+  local queued = Q.queuedIn(lane)
+  return credits > queued and (idle > queued or (S[HELD + lane] + queued < Q.capacity and S[HELDSIZE + lane] < Q.maxSize))
 end
 
-local function isFull(lane, size) return S[COUNT + lane] >= capacity or S[SIZE + lane] + size > maxSize end
+function Q.isFull(lane, size) return S[COUNT + lane] >= Q.capacity or S[SIZE + lane] + size > Q.maxSize end
 
-local function dropOldest(lane)
-  flush()
-  local oldest = call('ZPOPMIN', laneKey[lane])[1]
+function Q.dropOldest(lane)
+  Q.flush()
+  local oldest = call('ZPOPMIN', Q.laneKey[lane])[1]
   if not oldest then return false end
-  local text = call('HGET', eventsKey, oldest)
-  local _, flags = headOf(text)
-  dropped = dropped + 1
-  finish(oldest, lane, flags, bytesOf(lane, text))
-  forget(oldest)
+  local text = call('HGET', Q.eventsKey, oldest)
+  local _, flags = Q.headOf(text)
+  Q.dropped = Q.dropped + 1
+  Q.finish(oldest, lane, flags, Q.bytesOf(lane, text))
+  Q.forget(oldest)
   return true
 end
 
 -- The number of the next event. When the first one of each second came is remembered.
-local function nextNumbers(count)
+function Q.nextNumbers(count)
   local number = S[NEXT]
   S[NEXT] = number + count
-  if now - S[TIMED] >= 1000 then
-    S[TIMED] = now
-    call('ZADD', timesKey, number, now)
+  if Q.now - S[TIMED] >= 1000 then
+    S[TIMED] = Q.now
+    call('ZADD', Q.timesKey, number, Q.now)
   end
   return number
 end
 
 -- Q: queued, D: a duplicate, N: no worker takes the lane, F: full.
-local function enqueue(text, millis, left, key, credits, idle)
-  local lane = headOf(text)
-  local size = bytesOf(lane, text)
-  if key and call('HEXISTS', keysKey, key) == 1 then return 'D' end
+function Q.enqueue(text, millis, left, key, credits, idle)
+  local lane = Q.headOf(text)
+  local size = Q.bytesOf(lane, text)
+  if key and call('HEXISTS', Q.keysKey, key) == 1 then return 'D' end
   if lane == REQUESTS and S[WORKERS + REQUESTS] == 0 then return 'N' end
   if lane == LIFECYCLE then
-    if not isAttended() then return 'N' end
-    while isFull(lane, size) and dropOldest(lane) do end
-  elseif isFull(lane, size) and (millis > 0 or not canPlace(lane, credits[lane], idle[lane])) then
+    if not Q.isAttended() then return 'N' end
+    while Q.isFull(lane, size) and Q.dropOldest(lane) do end
+  elseif Q.isFull(lane, size) and (millis > 0 or not Q.canPlace(lane, credits[lane], idle[lane])) then
     return 'F'
   end
-  local number = string.format('%d', nextNumbers(1))
+  local number = string.format('%d', Q.nextNumbers(1))
   S[COUNT + lane] = S[COUNT + lane] + 1
   S[SIZE + lane] = S[SIZE + lane] + size
-  newTexts[#newTexts + 1] = number
-  newTexts[#newTexts + 1] = text
+  Q.newTexts[#Q.newTexts + 1] = number
+  Q.newTexts[#Q.newTexts + 1] = text
   if key then
-    call('HSET', keysKey, key, number)
-    call('HSET', keyOfKey, number, key)
+    call('HSET', Q.keysKey, key, number)
+    call('HSET', Q.keyOfKey, number, key)
   end
   if left then
-    call('ZADD', deadlinesKey, now + left, number)
+    call('ZADD', Q.deadlinesKey, Q.now + left, number)
     S[DEADLINES] = S[DEADLINES] + 1
   end
   if millis > 0 then
-    delay(number, lane, millis)
+    Q.delay(number, lane, millis)
   else
-    local numbers = newNumbers[lane]
+    local numbers = Q.newNumbers[lane]
     numbers[#numbers + 1] = number
     numbers[#numbers + 1] = number
   end
-  if #newTexts >= 1000 then flush() end
+  if #Q.newTexts >= 1000 then Q.flush() end
   return 'Q'
 end
 
 -- Many at once, if there is room for all: those between two arguments, of the first lane and without flags.
-local function enqueueAll(from, to, credits, idle)
+function Q.enqueueAll(from, to, credits, idle)
   local args, size = ARGV, 0
   for index = from, to do size = size + #args[index] end
-  if S[COUNT + 1] + to - from >= capacity or S[SIZE + 1] + size > maxSize then
+  if S[COUNT + 1] + to - from >= Q.capacity or S[SIZE + 1] + size > Q.maxSize then
     local results = {}
-    for index = from, to do results[#results + 1] = enqueue(ARGV[index], 0, nil, nil, credits, idle) end
+    for index = from, to do results[#results + 1] = Q.enqueue(ARGV[index], 0, nil, nil, credits, idle) end
     return table.concat(results)
   end
   S[COUNT + 1] = S[COUNT + 1] + to - from + 1
   S[SIZE + 1] = S[SIZE + 1] + size
-  local first, texts, numbers, format = nextNumbers(to - from + 1), {}, {}, string.format
+  local first, texts, numbers, format = Q.nextNumbers(to - from + 1), {}, {}, string.format
   for at = 0, to - from do
     local number = format('%d', first + at)
     numbers[at + 1], texts[2 * at + 1], texts[2 * at + 2] = number, number, args[from + at]
   end
-  call('HSET', eventsKey, unpack(texts))
-  call('RPUSH', newKey, unpack(numbers))
+  call('HSET', Q.eventsKey, unpack(texts))
+  call('RPUSH', Q.newKey, unpack(numbers))
   return string.rep('Q', to - from + 1)
 end
 
 -- Removes an event that waits, and was never delivered.
-local function cancel(key)
-  flush()
-  local number = call('HGET', keysKey, key)
+function Q.cancel(key)
+  Q.flush()
+  local number = call('HGET', Q.keysKey, key)
   if not number then return '0' end
   if S[MARKS] > 0 then
-    local marks = call('HGET', marksKey, number)
+    local marks = call('HGET', Q.marksKey, number)
     if marks and not string.find(marks, '^0 ') then return '0' end
   end
-  local text = call('HGET', eventsKey, number)
-  local lane, flags = headOf(text)
-  if call('ZREM', laneKey[lane], number) == 0 then
-    if call('ZREM', delayedKey, (lane - 1) .. number) == 0 then return '0' end
+  local text = call('HGET', Q.eventsKey, number)
+  local lane, flags = Q.headOf(text)
+  if call('ZREM', Q.laneKey[lane], number) == 0 then
+    if call('ZREM', Q.delayedKey, (lane - 1) .. number) == 0 then return '0' end
     S[DELAYED + lane] = S[DELAYED + lane] - 1
   end
-  finish(number, lane, flags, bytesOf(lane, text))
-  forget(number)
+  Q.finish(number, lane, flags, Q.bytesOf(lane, text))
+  Q.forget(number)
   return '1'
 end
 
 -- Delays and backoffs that have ended, and deadlines that have passed: at most 256 of each in a call.
-local function sweep()
+function Q.sweep()
   if S[DELAYED + 1] + S[DELAYED + 2] + S[DELAYED + 3] > 0 then
-    for _, member in ipairs(call('ZRANGEBYSCORE', delayedKey, '-inf', now, 'LIMIT', 0, 256)) do
+    for _, member in ipairs(call('ZRANGEBYSCORE', Q.delayedKey, '-inf', Q.now, 'LIMIT', 0, 256)) do
       local lane, number = string.sub(member, 1, 1) + 1, string.sub(member, 2)
-      call('ZREM', delayedKey, member)
+      call('ZREM', Q.delayedKey, member)
       S[DELAYED + lane] = S[DELAYED + lane] - 1
-      call('ZADD', laneKey[lane], number, number)
+      call('ZADD', Q.laneKey[lane], number, number)
     end
   end
   if S[DEADLINES] > 0 then
-    for _, number in ipairs(call('ZRANGEBYSCORE', deadlinesKey, '-inf', now, 'LIMIT', 0, 256)) do
-      call('ZREM', deadlinesKey, number)
+    for _, number in ipairs(call('ZRANGEBYSCORE', Q.deadlinesKey, '-inf', Q.now, 'LIMIT', 0, 256)) do
+      call('ZREM', Q.deadlinesKey, number)
       S[DEADLINES] = S[DEADLINES] - 1
-      local text = call('HGET', eventsKey, number)
-      local lane, flags = headOf(text)
-      local isQueued = call('ZREM', laneKey[lane], number) == 1
-      if not isQueued and call('ZREM', delayedKey, (lane - 1) .. number) == 1 then
+      local text = call('HGET', Q.eventsKey, number)
+      local lane, flags = Q.headOf(text)
+      local isQueued = call('ZREM', Q.laneKey[lane], number) == 1
+      if not isQueued and call('ZREM', Q.delayedKey, (lane - 1) .. number) == 1 then
         S[DELAYED + lane] = S[DELAYED + lane] - 1
         isQueued = true
       end
       -- One that a worker has ends when the worker is done with it.
       if isQueued then
-        finish(number, lane, flags, bytesOf(lane, text))
-        forget(number)
+        Q.finish(number, lane, flags, Q.bytesOf(lane, text))
+        Q.forget(number)
       end
     end
   end
-  if not isAttended() then
-    while queuedIn(LIFECYCLE) > 0 and dropOldest(LIFECYCLE) do end
+  if not Q.isAttended() then
+    while Q.queuedIn(LIFECYCLE) > 0 and Q.dropOldest(LIFECYCLE) do end
   end
 end
 `

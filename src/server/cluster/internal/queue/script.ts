@@ -6,11 +6,13 @@ import * as Script from "../../Script.ts"
 import { claims } from "./claims.ts"
 import { events } from "./events.ts"
 import { letters } from "./letters.ts"
-import { state } from "./state.ts"
+import { places, state } from "./state.ts"
 import { turn } from "./turn.ts"
 
 /** Run it with `Nodes.run`; its key is the base key, and its arguments are those of `codec.ts`. */
-export const script = Script.fenced([state, letters, events, claims, turn].join(""))
+export const script = Script.fenced(
+  [state, letters, events, claims, turn].join("").replace(/\b[A-Z]+\b/g, (word) => String(places[word] ?? word))
+)
 
 /**
  * Reads dead letters after a cursor: `KEYS` has their order and their texts, `ARGV` the cursor and how many. Returns pairs of id and

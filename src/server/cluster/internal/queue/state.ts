@@ -27,33 +27,57 @@
 
 import * as Keys from "../../Keys.ts"
 
+/** The places of the state, and the numbers of lanes, which `script.ts` writes into the script. */
+export const places: Readonly<Record<string, number>> = {
+  ...{
+    NEXT: 1,
+    PREFIX: 2,
+    MARKS: 3,
+    DEADLINES: 4,
+    UNTIL: 5,
+    DEAD: 6,
+    DEADSIZE: 7,
+    DEADNEXT: 8,
+    EPOCH: 9,
+    EMITTED: 10,
+    TIMED: 11
+  },
+  // Of each of these there is one for each lane, the first one after this place.
+  ...{ COUNT: 11, SIZE: 14, HELD: 17, HELDSIZE: 20, DELAYED: 23, WORKERS: 26 },
+  FIXED: 29,
+  ...{ REQUESTS: 2, LIFECYCLE: 3 },
+  // How many events a turn claims at most.
+  MAXCLAIMS: 1000
+}
+
 /** Begins the script. `KEYS[1]` has the leases, `KEYS[2]` is the base key, `ARGV[1]` the node, `ARGV[2]` what to do. */
 export const state = `
-local call, base, self = redis.call, KEYS[2], ARGV[1]
-local eventsKey, marksKey, delayedKey = base .. ':events', base .. ':marks', base .. ':delayed'
-local deadlinesKey, nodesKey, claimsKey = base .. ':deadlines', base .. ':nodes', base .. ':claims:'
-local timesKey, newKey = base .. ':times', base .. ':new'
-local keysKey, keyOfKey, mailKey = base .. ':keys', base .. ':keyOf', base .. ':mail:'
-local lettersKey, orderKey, unhandledKey = base .. ':letters', base .. ':order', base .. ':unhandled'
-local wakeKey = '${Keys.wake("")}'
-local laneKey = { base .. ':0', base .. ':1', base .. ':2' }
-local REQUESTS, LIFECYCLE = 2, 3
-
-local now = tonumber(ARGV[3])
-if not now then
+local call, base = redis.call, KEYS[2]
+-- All that the functions below use is in one table: a call creates them all, and looks for each variable that a function has from outside
+-- among all that others have.
+local Q = {
+  base = base, self = ARGV[1], wakeKey = '${Keys.wake("")}', laneKey = { base .. ':0', base .. ':1', base .. ':2' },
+  eventsKey = base .. ':events', marksKey = base .. ':marks', delayedKey = base .. ':delayed',
+  deadlinesKey = base .. ':deadlines', nodesKey = base .. ':nodes', claimsKey = base .. ':claims:',
+  timesKey = base .. ':times', newKey = base .. ':new', mailKey = base .. ':mail:',
+  keysKey = base .. ':keys', keyOfKey = base .. ':keyOf',
+  lettersKey = base .. ':letters', orderKey = base .. ':order', unhandledKey = base .. ':unhandled',
+  now = tonumber(ARGV[3]),
+  -- The limits of a lane, and of the dead letters.
+  capacity = tonumber(ARGV[4]), maxSize = tonumber(ARGV[5]), maxDeliveries = tonumber(ARGV[6]),
+  firstBackoff = tonumber(ARGV[7]), retention = tonumber(ARGV[8]), letterCapacity = tonumber(ARGV[9]),
+  letterSize = tonumber(ARGV[10]),
+  -- What happens in this call.
+  dropped = 0, redelivered = 0, lettersAdded = 0, lettersDropped = 0, woken = {}
+}
+if not Q.now then
   local time = call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
+  Q.now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
--- The limits of a lane, and of the dead letters.
-local capacity, maxSize, maxDeliveries, firstBackoff, retention, letterCapacity, letterSize =
-  tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]),
-  tonumber(ARGV[10])
 
 -- The state is a flat array, which is read and written in a tenth of the time of nested ones. Of each lane: all events and their
 -- bytes, those that nodes have and theirs, delayed events, workers. Then come the nodes that wait for events, in order, each with
 -- credits and idle workers of the lanes.
-local NEXT, PREFIX, MARKS, DEADLINES, UNTIL, DEAD, DEADSIZE, DEADNEXT, EPOCH, EMITTED, TIMED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-local COUNT, SIZE, HELD, HELDSIZE, DELAYED, WORKERS, FIXED = 11, 14, 17, 20, 23, 26, 29
 local S, H = call('GET', base), {}
 if S then
   S = cmsgpack.unpack(S)
@@ -66,53 +90,49 @@ else
 end
 -- A hash that has had a long value is found in by hashing, as long as it is there. Otherwise Redis looks through all of a small one, which
 -- takes twice as long with some hundred events in a turn.
-local function hashed(key) call('HSET', key, '-', string.rep('-', 65)) end
-if S[NEXT] == 1 then hashed(eventsKey) end
-local function save()
+function Q.hashed(key) call('HSET', key, '-', string.rep('-', 65)) end
+if S[NEXT] == 1 then Q.hashed(Q.eventsKey) end
+function Q.save()
   for index = #S, FIXED + 1, -1 do S[index] = nil end
   for _, entry in ipairs(H) do
     for _, value in ipairs(entry) do S[#S + 1] = value end
   end
-  call('SET', base, cmsgpack.pack(S))
+  call('SET', Q.base, cmsgpack.pack(S))
 end
 
--- What happened in this call.
-local dropped, redelivered, lettersAdded, lettersDropped = 0, 0, 0, 0
-local woken = {}
+function Q.queuedIn(lane) return S[COUNT + lane] - S[HELD + lane] - S[DELAYED + lane] end
 
-local function queuedIn(lane) return S[COUNT + lane] - S[HELD + lane] - S[DELAYED + lane] end
-
-local function withdraw(node)
+function Q.withdraw(node)
   for index = #H, 1, -1 do
     if H[index][1] == node then table.remove(H, index) end
   end
 end
 
 -- A node's workers count over all nodes. The last one to leave leaves lifecycle events for a while.
-local function attend(before, after)
+function Q.attend(before, after)
   for lane = 1, 3 do S[WORKERS + lane] = S[WORKERS + lane] + after[lane] - before[lane] end
   if S[WORKERS + LIFECYCLE] > 0 then
     S[UNTIL] = -1
   elseif S[UNTIL] == -1 then
-    S[UNTIL] = now + retention
+    S[UNTIL] = Q.now + Q.retention
   end
 end
 
-local function isAttended() return S[UNTIL] == -1 or now <= S[UNTIL] end
+function Q.isAttended() return S[UNTIL] == -1 or Q.now <= S[UNTIL] end
 
 -- Whether more than idle workers may get events of the lane.
-local function isWithin(lane) return S[HELD + lane] < capacity and S[HELDSIZE + lane] < maxSize end
+function Q.isWithin(lane) return S[HELD + lane] < Q.capacity and S[HELDSIZE + lane] < Q.maxSize end
 
 -- The longest waiting nodes that can take what is queued are woken, and wait no more.
-local function wakeNodes()
+function Q.wakeNodes()
   for lane = 1, 3 do
-    local left = queuedIn(lane)
+    local left = Q.queuedIn(lane)
     local index = 1
     while left > 0 and index <= #H do
       local entry = H[index]
-      local credits = isWithin(lane) and entry[1 + lane] or entry[4 + lane]
-      if credits > 0 and entry[1] ~= self then
-        woken[entry[1]] = true
+      local credits = Q.isWithin(lane) and entry[1 + lane] or entry[4 + lane]
+      if credits > 0 and entry[1] ~= Q.self then
+        Q.woken[entry[1]] = true
         table.remove(H, index)
       else
         index = index + 1
@@ -120,10 +140,10 @@ local function wakeNodes()
       left = left - credits
     end
   end
-  for node in pairs(woken) do
-    if node ~= self then
-      call('RPUSH', wakeKey .. node, base)
-      call('EXPIRE', wakeKey .. node, 60)
+  for node in pairs(Q.woken) do
+    if node ~= Q.self then
+      call('RPUSH', Q.wakeKey .. node, Q.base)
+      call('EXPIRE', Q.wakeKey .. node, 60)
     end
   end
 end
