@@ -45,6 +45,14 @@ export const make = () => {
     members,
     /** How many members may still come back. */
     away: () => inGrace.length,
+    /** How many lifecycle events there are that were not taken. */
+    events: () => lifecycle.length,
+    /** The parts of a time, at whose ends something is due. */
+    partsOf: (millis: number): ReadonlyArray<number> => {
+      const ends = [...inGrace.map(({ until }) => until), heldUntil ?? Infinity].filter((at) => at < now + millis)
+      const times = [now, ...new Set(ends.toSorted((one, other) => one - other)), now + millis]
+      return times.slice(1).map((time, index) => time - times[index]!)
+    },
     live: () => live,
     takeLifecycle: () => lifecycle.splice(0),
     join: (connection: Connection) =>

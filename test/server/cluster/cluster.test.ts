@@ -139,7 +139,8 @@ describeWithRedis("A broker with Redis", () => {
       yield* server[fault]
       const begun = performance.now()
       yield* Scope.close(scope, Exit.void)
-      expect(performance.now() - begun).toBeLessThan(5000)
+      // Its endpoints have 5 seconds, what it leaves to others 2, and its lease one.
+      expect(performance.now() - begun).toBeLessThan(10_000)
       expect(yield* browser.closed).toBe(1001)
     }))
 
