@@ -13,6 +13,7 @@ import { InvalidOptionError } from "../../BrokerError.ts"
 import * as Permission from "../../domain/Permission.ts"
 import type { ChannelLimits } from "./history.ts"
 import { ownText } from "./ownText.ts"
+import type { Steps } from "./steps.ts"
 
 /** What browsers call the inbox of their user, and a rule those of all users. */
 export const inboxName = ":user"
@@ -37,19 +38,22 @@ export interface Rule {
   readonly latest: boolean
 }
 
+/** A rule of names that match its pattern. */
+interface CompiledRule {
+  readonly pattern: Pick<Permission.Pattern, "allows">
+  readonly rule: Rule
+  /** Whether its pattern names the inboxes of users: one that matches any name means channels. */
+  readonly isForInboxes: boolean
+}
+
 /** A list of rules. */
 export interface Rules {
-  readonly list: ReadonlyArray<{
-    readonly pattern: Permission.Pattern
-    readonly rule: Rule
-    /** Whether its pattern names the inboxes of users: one that matches any name means channels. */
-    readonly isForInboxes: boolean
-  }>
+  readonly list: ReadonlyArray<CompiledRule>
   /** The rule of all other names. */
   readonly otherwise: Rule
   /** The rules of the names that were looked up last. */
   readonly known: Map<string, Rule>
-  /** The rules of names that were looked up by `learn`, however many there are. */
+  /** The rules of names that were looked up by `prepare`, however many there are. */
   readonly learned: Map<string, Rule>
   /** The same for the same rules, also in another broker. */
   readonly digest: number
@@ -69,8 +73,19 @@ export const ruleOf = ({ known, learned, list, otherwise }: Rules, name: string)
   return rule
 }
 
-/** Looks up the rule of a name, one pattern in each step. It is known until `learned` is cleared. */
-export function* learn({ learned, list, otherwise }: Rules, name: string): Generator<void> {
+/**
+ * Compiles the patterns that are not compiled yet, and looks up the rules of names. To compile or to match a pattern for the first time
+ * takes up to tens of milliseconds: each is a step. The rules of the names are known until `learned` is cleared.
+ */
+export function* prepare(rules: Rules, names: Iterable<string>): Steps<void> {
+  for (const { pattern } of rules.list) {
+    yield
+    pattern.allows("")
+  }
+  for (const name of names) yield* learn(rules, name)
+}
+
+function* learn({ learned, list, otherwise }: Rules, name: string): Steps<void> {
   for (const one of list) {
     yield
     if (isRuleOf(one, name)) return void learned.set(name, one.rule)
@@ -78,12 +93,22 @@ export function* learn({ learned, list, otherwise }: Rules, name: string): Gener
   if (list.length > 0) learned.set(name, otherwise)
 }
 
+/** A pattern that was compiled elsewhere: here it is when it is needed. If that fails it matches nothing. */
+export const lazily = (pattern: string): CompiledRule["pattern"] => {
+  let compiled: CompiledRule["pattern"] | undefined
+  return {
+    allows: (name) => (compiled ??= Result.getOrElse(Permission.compile(pattern), () => nothing)).allows(name)
+  }
+}
+
+const nothing: CompiledRule["pattern"] = { allows: () => false }
+
 /** Whether a pattern names the inboxes of users. */
 export const isForInboxes = (pattern: string): boolean => pattern.includes(inboxName)
 
 const find = (list: Rules["list"], name: string): Rule | undefined => list.find((one) => isRuleOf(one, name))?.rule
 
-const isRuleOf = ({ isForInboxes, pattern }: Rules["list"][number], name: string): boolean =>
+const isRuleOf = ({ isForInboxes, pattern }: CompiledRule, name: string): boolean =>
   (name !== inboxName || isForInboxes) && pattern.allows(name)
 
 /** How many names are known, each of at most so many characters: backends broadcast to the same ones again. */
@@ -111,14 +136,15 @@ export const original = (browsersBroadcast: boolean): Rules => ({
   digest: 0
 })
 
-/** Puts rules before others. Fails if a pattern does not compile. */
-export const make = (
+/** Puts rules before others, and compiles the pattern of each in a step. Fails if one does not compile. */
+export function* make(
   rules: ReadonlyArray<ResolvedChannelRule>,
   defaults: Defaults,
   others: Rules = none(defaults)
-): Result.Result<Rules, InvalidOptionError> => {
-  const list: Array<Rules["list"][number]> = []
+): Steps<Result.Result<Rules, InvalidOptionError>> {
+  const list: Array<CompiledRule> = []
   for (const [index, { pattern, ...rule }] of rules.entries()) {
+    yield
     const compiled = Permission.compile(pattern)
     if (Result.isFailure(compiled)) {
       return Result.fail(
