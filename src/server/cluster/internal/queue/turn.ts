@@ -93,7 +93,7 @@ function Q.repeated(record)
     end
   end
   local events = { record[6], record[7], record[8], record[9] }
-  return { record[5], Q.summary(false, events), Q.answerOf(numbers, texts, attempts), Q.mailOf(), {}, S[PREFIX] }
+  return { record[5], Q.summary(false, events), Q.answerOf(numbers, texts, attempts), Q.mailOf(), {}, S[PREFIX], Q.now }
 end
 
 -- To ask for nothing changes nothing.
@@ -113,12 +113,12 @@ function Q.emit(index, epoch, count)
   return '<' .. S[EMITTED] .. '>'
 end
 
--- A dead letter becomes a new event, or stays.
+-- A dead letter becomes a new event, which can be handled from now on, or stays.
 function Q.replay(id, credits, idle)
   local letter = call('HGET', Q.lettersKey, id)
   if not letter then return '0' end
-  local lane, rest = string.match(letter, '\\n(%d)%d( .*)$')
-  local done = Q.enqueue(lane .. '0' .. rest, 0, nil, nil, credits, idle)
+  local lane, head, rest = string.match(letter, '\\n(%d)%d( %d+ %d+ %S+ )%d+(\\n.*)$')
+  local done = Q.enqueue(lane .. '0' .. head .. string.format('%013d', Q.now) .. rest, 0, nil, nil, credits, idle)
   if done == 'Q' then Q.removeLetter(id) end
   return done
 end
@@ -233,7 +233,7 @@ function Q.runTurn()
   Q.save()
   call('HSET', Q.nodesKey, Q.self, cmsgpack.pack({ number, workers[1], workers[2], workers[3], done, Q.dropped, Q.redelivered,
     Q.lettersAdded, Q.lettersDropped, answer[1] }))
-  return { done, told, answer, Q.mailOf(), isPoll and Q.endedNodes() or {}, S[PREFIX] }
+  return { done, told, answer, Q.mailOf(), isPoll and Q.endedNodes() or {}, S[PREFIX], Q.now }
 end
 
 -- A node whose lease has ended, or that leaves: its events return to their places.
