@@ -40,7 +40,10 @@ export interface Rule {
 
 /** A rule of names that match its pattern. */
 interface CompiledRule {
-  readonly pattern: Pick<Permission.Pattern, "allows">
+  readonly pattern: Pick<Permission.Pattern, "allows"> & {
+    /** Compiles one that may not be compiled yet. */
+    readonly compile?: () => unknown
+  }
   readonly rule: Rule
   /** Whether its pattern names the inboxes of users: one that matches any name means channels. */
   readonly isForInboxes: boolean
@@ -79,8 +82,9 @@ export const ruleOf = ({ known, learned, list, otherwise }: Rules, name: string)
  */
 export function* prepare(rules: Rules, names: Iterable<string>): Steps<void> {
   for (const { pattern } of rules.list) {
+    if (pattern.compile === undefined) continue
     yield
-    pattern.allows("")
+    pattern.compile()
   }
   for (const name of names) yield* learn(rules, name)
 }
@@ -96,9 +100,8 @@ function* learn({ learned, list, otherwise }: Rules, name: string): Steps<void> 
 /** A pattern that was compiled elsewhere: here it is when it is needed. If that fails it matches nothing. */
 export const lazily = (pattern: string): CompiledRule["pattern"] => {
   let compiled: CompiledRule["pattern"] | undefined
-  return {
-    allows: (name) => (compiled ??= Result.getOrElse(Permission.compile(pattern), () => nothing)).allows(name)
-  }
+  const compile = () => compiled ??= Result.getOrElse(Permission.compile(pattern), () => nothing)
+  return { allows: (name) => compile().allows(name), compile }
 }
 
 const nothing: CompiledRule["pattern"] = { allows: () => false }
