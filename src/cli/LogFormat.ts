@@ -12,6 +12,13 @@ import * as Logger from "effect/Logger"
 const formats = ["text", "json"] as const
 
 /**
+ * The formats.
+ *
+ * @since 0.1.0
+ */
+export type LogFormat = typeof formats[number]
+
+/**
  * The flag `--log-format`, default `$KOSMONAUT_LOG_FORMAT` or text.
  *
  * @since 0.1.0
@@ -29,5 +36,5 @@ export const flag = Flag.Literals("log-format", formats).pipe(
  *
  * @since 0.1.0
  */
-export const layer = (format: typeof formats[number]): Layer.Layer<never> =>
+export const layer = (format: LogFormat): Layer.Layer<never> =>
   format === "text" ? Layer.empty : Logger.layer([Logger.withConsoleError(Logger.formatJson)])

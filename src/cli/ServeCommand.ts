@@ -93,7 +93,8 @@ export const serve = Command.make("serve", {
       Effect.provide(
         Layer.provide(Broker.layer(options), Shutdown.layer).pipe(
           Layer.provide(telemetry(input.otlpUrl)),
-          Layer.provide(LogFormat.layer(input.logFormat))
+          // Also for what is logged here.
+          Layer.provideMerge(LogFormat.layer(input.logFormat))
         )
       )
     )
@@ -126,17 +127,18 @@ export const serve = Command.make("serve", {
     ])
   )
 
-// To a person alone: what is not a terminal may be a log.
-const announceCookie = (admin: Broker.Broker["Service"]["admin"]) =>
-  Effect.suspend(() =>
-    admin === undefined
-      ? Effect.void
-      : Console.error(
-        process.stderr.isTTY
-          ? `kosmonaut: The cookie of administrators is ${Redacted.value(admin.cookie)}, at ${admin.address}`
-          : `kosmonaut: Nobody knows the cookie of administrators, at ${admin.address}: set KOSMONAUT_ADMIN_COOKIE, or --storage-dir for a file with one`
-      )
-  )
+// To a person alone: what is not a terminal may be a log, and each line of that has its format.
+const announceCookie = ({ logFormat }: Input, admin: Broker.Broker["Service"]["admin"]) =>
+  Effect.suspend(() => {
+    if (admin === undefined) return Effect.void
+    const { address, cookie } = admin
+    if (process.stderr.isTTY) {
+      return Console.error(`kosmonaut: The cookie of administrators is ${Redacted.value(cookie)}, at ${address}`)
+    }
+    const unknown =
+      `Nobody knows the cookie of administrators, at ${address}: set KOSMONAUT_ADMIN_COOKIE, or --storage-dir for a file with one`
+    return logFormat === "json" ? Effect.logInfo(unknown) : Console.error(`kosmonaut: ${unknown}`)
+  })
 
 // Flags win over the environment.
 const optionsOf = Effect.fnUntraced(function*({ channels, options, paths, redisUrl, tokens }: Input) {
@@ -186,10 +188,12 @@ interface Input {
   readonly tokens: ReadonlyArray<Redacted.Redacted>
   readonly channels: ReadonlyArray<string>
   readonly redisUrl: Option.Option<Redacted.Redacted>
+  readonly logFormat: LogFormat.LogFormat
   readonly options: Readonly<Record<string, string | undefined>>
 }
 
-const announce = Effect.fnUntraced(function*({ channels, tokens }: Input, options: BrokerConfig.Options) {
+const announce = Effect.fnUntraced(function*(input: Input, options: BrokerConfig.Options) {
+  const { channels, tokens } = input
   const broker = yield* Broker.Broker
   const registry = yield* Vhosts.Vhosts
   const vhosts = yield* registry.list
@@ -217,5 +221,7 @@ const announce = Effect.fnUntraced(function*({ channels, tokens }: Input, option
     }))
   }
   yield* Console.log(`ready ${JSON.stringify(ready)}`)
-  if (options.admin?.cookie === undefined && options.storageDir === undefined) yield* announceCookie(broker.admin)
+  if (options.admin?.cookie === undefined && options.storageDir === undefined) {
+    yield* announceCookie(input, broker.admin)
+  }
 })

@@ -66,7 +66,8 @@ const fields = {
   maxChannels: Option.limit(100_000),
   /**
    * What channels are like, default as in the original: a backend opens them, and they have no history. The first rule whose
-   * pattern matches the whole name of a channel is that of the channel. At most 100 rules.
+   * pattern matches the whole name of a channel is that of the channel. At most 100 rules, whose patterns have at most 5000
+   * instructions together.
    */
   channelRules: ChannelRules.list,
   /**

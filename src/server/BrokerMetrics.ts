@@ -228,7 +228,7 @@ export const broadcastLag = (rule: string): Metric.Histogram<number> =>
 /**
  * How long it took from an event's trigger, or the end of its delay, until a worker had acked it, in seconds, by `lane`:
  * `events`, `requests` or `lifecycle`. An event for a worker that does not ack counts when it was sent to it. Events that were
- * restored are not measured.
+ * restored from storage are not measured. Those of a cluster are at the node of the worker, by the time of Redis, as nodes estimate it.
  *
  * The buckets end at 1, 2.5, 5 and 10 milliseconds, and so on in these steps to 10 seconds; then at 30, 60, 300 and 1800.
  *

@@ -119,14 +119,17 @@ describe("the log of a served broker", { timeout: 120_000 }, () => {
   it.live("is an object on each line, if that is wanted", () =>
     Effect.gen(function*() {
       for (const [args, env] of [[["--log-format", "json"], {}], [[], { KOSMONAUT_LOG_FORMAT: "json" }]] as const) {
-        const { program, ready } = yield* serveWith({ ...env, KOSMONAUT_ADMIN_COOKIE: token }, ...args)
+        const { program, ready } = yield* serveWith(env, ...args)
         yield* beRefused(ready.websocket)
         yield* program.says("stderr", /Rejected.*\n/)
         yield* program.kill("SIGTERM")
         const { stderr, stdout } = yield* program.output
         assert.match(stdout, /^ready \{[^\n]*\n$/)
         const lines = stderr.trimEnd().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)
-        expect(lines).toMatchObject([{ level: "WARN", message: expect.stringContaining("Rejected 1 browser") }])
+        expect(lines).toMatchObject([
+          { level: "INFO", message: expect.stringMatching(/^Nobody knows the cookie of administrators, at http:/) },
+          { level: "WARN", message: expect.stringContaining("Rejected 1 browser") }
+        ])
       }
     }).pipe(Effect.scoped))
 

@@ -11,6 +11,7 @@ import * as History from "../../src/server/engine/internal/history.ts"
 import * as Limits from "../../src/server/engine/internal/limits.ts"
 import * as LocalLog from "../../src/server/engine/internal/localLog.ts"
 import * as Rules from "../../src/server/engine/internal/rules.ts"
+import type * as Steps from "../../src/server/engine/internal/steps.ts"
 import * as VhostState from "../../src/server/engine/internal/vhostState.ts"
 import type * as Journal from "../../src/server/engine/Journal.ts"
 import type { Log } from "../../src/server/engine/Log.ts"
@@ -25,7 +26,14 @@ const limits = Limits.fromConfig(config)
 
 /** Rules as those of a broker without other options. */
 export const rules = (...rules: ReadonlyArray<BrokerConfig.ChannelRule>): Rules.Rules =>
-  Result.getOrThrow(Result.flatMap(ChannelRules.make(rules), (rules) => Rules.make(rules, config)))
+  Result.getOrThrow(Result.flatMap(ChannelRules.make(rules), (rules) => atOnce(Rules.make(rules, config))))
+
+const atOnce = <A>(steps: Steps.Steps<A>): A => {
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done === true) return value
+  }
+}
 
 export interface Options extends Partial<VhostState.Options> {
   readonly emit?: ((event: Event) => void) | undefined

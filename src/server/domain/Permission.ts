@@ -74,6 +74,8 @@ export interface Pattern {
   readonly allows: (channel: string) => boolean
   /** How many bytes of memory it takes at most, whatever names are matched. */
   readonly bytes: number
+  /** What matching costs at most for each character of a name, in instructions: 0.1 microseconds each. */
+  readonly size: number
 }
 
 /**
@@ -120,7 +122,7 @@ export const compile = (pattern: string): Result.Result<Pattern, InternalError> 
       const size = compiled.programSize() + classes
       if (size > maxSize) return reject(tooLarge)
       const bytes = patternBytes + instructionBytes * size + limitStates(compiled, size)
-      return Result.succeed({ allows: (channel) => compiled.matches(channel), bytes })
+      return Result.succeed({ allows: (channel) => compiled.matches(channel), bytes, size })
     }
   )
 }

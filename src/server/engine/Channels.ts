@@ -367,11 +367,9 @@ const renew = Effect.fnUntraced(function*(
 // which the rules change, in turns.
 const setRules = Effect.fnUntraced(
   function*(state: VhostState.VhostState, log: Log, rules: Rules.Rules) {
-    for (const name of [...state.channels.keys()]) {
-      for (const _ of Rules.learn(rules, name)) {
-        EventLoop.begin()
-        if (EventLoop.isOver()) yield* EventLoop.next
-      }
+    for (const _ of Rules.prepare(rules, [...state.channels.keys()])) {
+      EventLoop.begin()
+      if (EventLoop.isOver()) yield* EventLoop.next
     }
     yield* log.commit({ _tag: "SetRules", rules })
   },

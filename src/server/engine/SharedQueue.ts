@@ -60,6 +60,8 @@ export type Call = Data.TaggedEnum<{
     /** Of a request: how many milliseconds its response is useful, and its id at the node that it comes from. */
     readonly timeLeft: number | undefined
     readonly replyTo: string | undefined
+    /** Since when it can be handled by the queue's clock, in milliseconds since 1970, if that is known. */
+    readonly since?: number | undefined
   }
   /** Removes an event that was never delivered: `Done`, or `None` if the key is unknown. */
   Cancel: { readonly lane: Lane; readonly dedupeKey: string }
@@ -109,6 +111,8 @@ export interface Turn {
   readonly responsesSeen: number
   /** Also looks for the ages of events, and for nodes that have ended. */
   readonly isPoll: boolean
+  /** When it was made, by the queue's clock, if that is known. */
+  readonly madeAt?: number | undefined
 }
 
 /**
@@ -126,6 +130,8 @@ export interface Claimed {
   readonly attempts: number
   /** How many milliseconds the response to a request is useful. */
   readonly timeLeft: number | undefined
+  /** Since when it could be handled first, or was replayed, by the queue's clock, if that is known. */
+  readonly since: number | undefined
 }
 
 /**
@@ -145,6 +151,8 @@ export interface TurnResult {
   readonly hasAges: boolean
   /** The nodes that have ended, and are to be ended here. */
   readonly ended: ReadonlyArray<string>
+  /** What the queue's clock says, in milliseconds since 1970. */
+  readonly time: number
 }
 
 /**

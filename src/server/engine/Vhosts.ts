@@ -46,7 +46,6 @@ import * as Metrics from "./internal/metrics.ts"
 import * as NodeLoad from "./internal/nodeLoad.ts"
 import * as Patterns from "./internal/patterns.ts"
 import * as Registry from "./internal/registry.ts"
-import * as Rules from "./internal/rules.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as TokenRotation from "./internal/tokenRotation.ts"
 import * as VhostParts from "./internal/vhostParts.ts"
@@ -293,7 +292,7 @@ const makeVhosts = Effect.fnUntraced(function*(
   const common = { clock, patterns: Patterns.make(), lags, verifier: yield* StatelessTokens.Verifier }
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
-  const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
+  const rulesOf = yield* VhostRules.make(config, clock)
   const limits = { ...Limits.fromConfig(config), history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
@@ -306,7 +305,7 @@ const makeVhosts = Effect.fnUntraced(function*(
     const own = { ...limits, ...common, path, name, rules: rules.all, journal, wake }
     const { deadLetters, lobby, log, logScope, replay, state } = yield* parts({ ...own, onDefect }, stored)
     const removed = Deferred.makeUnsafe<void>()
-    const settings = VhostSettings.make(registered, rules, rulesOf)
+    const settings = VhostSettings.make(registered, rules)
     const { tokens } = settings
     const vhost: Vhost = {
       path,

@@ -1,6 +1,7 @@
 import { expect, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Queue, Schema } from "effect"
+import { Context, Effect, Exit, Layer, Metric, Queue, Schema } from "effect"
 import { Client, Event, EventGroup, EventRouter, Kosmonaut } from "../../../src/index.ts"
+import * as BrokerMetrics from "../../../src/server/BrokerMetrics.ts"
 import { Broker, type BrokerConfig } from "../../../src/server/index.ts"
 import { eventually } from "../../harness/eventually.ts"
 import { describeWithRedis, type RedisServer, start } from "../../harness/redisServer.ts"
@@ -54,5 +55,40 @@ describeWithRedis("Events and requests of a cluster", () => {
       expect(received.toSorted((a, b) => a - b)).toEqual(numbers)
       expect(yield* Effect.forEach(numbers, ask, { concurrency: 8 })).toEqual(numbers)
       expect(yield* Queue.size(events)).toBe(0)
+    }), 60_000)
+
+  it.live("are measured from the trigger at one node to the ack at another", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const registries = [new Map(), new Map()] as const
+      const alone = (node: 0 | 1) => Effect.provideService(Metric.MetricRegistry, registries[node])
+      const [one, two] = [
+        yield* alone(0)(nodeOf(server)),
+        yield* alone(1)(nodeOf(server))
+      ]
+      const lagOf = (node: 0 | 1, lane: "events" | "requests") =>
+        alone(node)(Metric.value(BrokerMetrics.eventLag(lane)))
+      const client = Context.get(yield* Layer.build(Layer.fresh(Kosmonaut.layer({ url: one }))), Client.Client)
+      const begun = performance.now()
+      yield* Effect.forEach([1, 2, 3], (n) => client.trigger(told, { n }))
+      yield* client.trigger(told, { n: 4 }, { delay: "1 second" })
+      const waited = performance.now()
+      yield* eventually(Effect.sync(() => performance.now() - waited), (passed) => passed > 300)
+      yield* Layer.build(
+        EventRouter.layer(Numbers).pipe(
+          Layer.provide(Numbers.toLayer({ told: () => Effect.void, asked: ({ n }) => Effect.succeed(n) })),
+          Layer.provide(Layer.fresh(Kosmonaut.layer({ url: two })))
+        )
+      )
+      const { max, min, sum } = yield* eventually(lagOf(1, "events"), ({ count }) => count === 4)
+      const passed = (performance.now() - begun) / 1000
+      // The delayed one from the end of its delay; each clock is wrong by some milliseconds.
+      expect(min).toBeLessThan(passed - 0.9)
+      expect(max).toBeGreaterThan(0.28)
+      expect(sum).toBeGreaterThan(3 * 0.28)
+      expect(sum).toBeLessThan(3 * passed + 0.1)
+      expect(yield* eventually(Effect.exit(client.request(asked, { n: 5 })), Exit.isSuccess)).toEqual(Exit.succeed(5))
+      expect(yield* eventually(lagOf(1, "requests"), ({ count }) => count > 0)).toMatchObject({ count: 1 })
+      expect([(yield* lagOf(0, "events")).count, (yield* lagOf(0, "requests")).count]).toEqual([0, 0])
     }), 60_000)
 })

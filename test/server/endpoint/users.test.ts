@@ -4,10 +4,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
-import * as Rules from "../../../src/server/engine/internal/rules.ts"
+import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import { enter, error, makeVhost, type World } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 
 const make = (history: BrokerConfig.Options["history"] = {}, more: BrokerConfig.Options = {}, pattern = ":user") =>
   makeVhost({ ...more, history, channelRules: [{ pattern, history: true }] })
@@ -211,21 +211,19 @@ describe("An inbox with history", () => {
     Effect.gen(function*() {
       const world = yield* make()
       const { vhost: { channels } } = world
-      const rules = (channelRules: BrokerConfig.Options["channelRules"]) =>
-        Effect.flatMap(BrokerConfig.make({ channelRules }), (config) =>
-          Effect.flatMap(Effect.fromResult(Rules.make(config.channelRules, config)), channels.setRules))
+      const rules = (...rules: ReadonlyArray<BrokerConfig.ChannelRule>) => channels.setRules(Vhost.rules(...rules))
       const joe = yield* visit(world, "a", "joe")
       const { epoch, position } = joe.subscribed
       yield* Effect.all([say(world, "joe", 1), say(world, "ann", 1), say(world, "joe", 2), say(world, "ann", 2)])
-      yield* rules([{ pattern: ":user", history: { count: 1 } }])
+      yield* rules({ pattern: ":user", history: { count: 1 } })
       expect((yield* visit(world, "b", "joe", { rewind: 9 })).missed).toEqual([2])
       expect((yield* visit(world, "c", "ann", { rewind: 9 })).missed).toEqual([2])
-      yield* rules([])
+      yield* rules()
       expect((yield* visit(world, "d", "joe", { rewind: 9 })).missed).toEqual([])
       joe.browser.received()
       yield* say(world, "joe", 3)
       expect(numbers(joe.browser.received())).toEqual([3])
-      yield* rules([{ pattern: ":user", history: true, maxSubscribers: 5 }])
+      yield* rules({ pattern: ":user", history: true, maxSubscribers: 5 })
       yield* say(world, "joe", 4)
       expect((yield* visit(world, "e", "joe", { since: { epoch, position } })).subscribed).toMatchObject({
         recovered: false,

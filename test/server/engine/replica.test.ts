@@ -13,6 +13,7 @@ import type { VhostState } from "../../../src/server/engine/internal/vhostState.
 import type { LogEntry } from "../../../src/server/engine/SharedLog.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { anyIntent, contentOf, type MakeIntent, permit, sids } from "../../harness/intents.ts"
+import { withStoppedClock } from "../../harness/stoppedClock.ts"
 import * as Vhost from "../../harness/vhost.ts"
 import { costly, int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
@@ -113,7 +114,8 @@ const makeReference = () => {
   const connected = new Set<Sid>()
   const ended = new Set<number>()
   const leave = (sid: Sid, mayReturn: boolean) => {
-    if (connected.delete(sid)) Effect.runSync(log.leave(browsers[sid], mayReturn))
+    // It leaves in turns, which a busy machine would end.
+    if (connected.delete(sid)) Effect.runSync(withStoppedClock(() => log.leave(browsers[sid], mayReturn)))
   }
   return {
     browsers,

@@ -63,7 +63,7 @@ export const tokensOf = (
 export const rules =
   (rulesOf: VhostRulesOf) => ({ channelRules, path }: Omit<VhostOptions, "token">, stored?: string) =>
     Effect.mapError(
-      Effect.fromResult(rulesOf(channelRules, stored)),
+      rulesOf(channelRules, stored),
       ({ message }) => new InvalidVhostError({ path, detail: message })
     )
 

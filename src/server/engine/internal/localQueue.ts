@@ -262,7 +262,8 @@ const deliverAll = (state: State): void => {
 const nextLane = ({ all, capacity, options }: State) => LaneStates.next(all, options, capacity)
 
 const settleAll = (state: State, events: ReadonlyArray<Event>, outcome: Outcome): void => {
-  QueuedEvent.measure(state.options.lags, events, outcome)
+  // Before they are settled.
+  QueuedEvent.measure(state.options.lags, events, outcome, performance.now())
   for (const event of events) settle(state, event, outcome)
 }
 

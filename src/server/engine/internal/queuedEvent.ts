@@ -67,16 +67,16 @@ export const make = (
   stored: delayed
 })
 
-/** Measures how long events took that are acked. Those that are not delivered any more are ignored: call it before they are settled. */
+/** Measures how long events took that are acked now, by the clock of their `since`: those that have one, and are delivered. */
 export const measure = (
   lags: Pick<Lags, "ofLane"> | undefined,
-  events: ReadonlyArray<Event>,
-  { _tag }: Outcome
+  events: ReadonlyArray<Pick<Event, "lane" | "since"> & { readonly isDelivered?: boolean }>,
+  { _tag }: Outcome,
+  now: number
 ): void => {
   if (lags === undefined || _tag !== "Acked" && _tag !== "Responded") return
-  const now = performance.now()
   for (const { isDelivered, lane, since } of events) {
-    if (isDelivered && since !== undefined) lags.ofLane[lane].addUnsafe(now - since)
+    if (isDelivered !== false && since !== undefined) lags.ofLane[lane].addUnsafe(Math.max(0, now - since))
   }
 }
 

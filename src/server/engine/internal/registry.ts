@@ -9,6 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -153,7 +154,10 @@ const makeSync = Effect.fnUntraced(function*<E extends Entry>(options: Options<E
   const update = Effect.fnUntraced(function*(entry: E, now: Registered) {
     const { settings, vhost } = entry
     const before = settings.rules()
-    const removed = settings.apply(now)
+    const isChanged = now.rules !== settings.registered().rules
+    // Those that cannot be read are not taken over.
+    const rules = isChanged ? yield* Effect.option(rulesOf(undefined, now.rules)) : Option.none()
+    const removed = settings.apply(now, Option.getOrUndefined(rules))
     if (removed.length > 0) yield* inBackground(end(removed))
     if (!settled.has(entry) && settings.rules() !== before) due.add(entry)
     settled.add(entry)
@@ -163,7 +167,7 @@ const makeSync = Effect.fnUntraced(function*<E extends Entry>(options: Options<E
     yield* Effect.ignore(Effect.andThen(setting, Effect.sync(() => due.delete(entry))))
   })
   const enter = Effect.fnUntraced(function*(path: string, now: Registered) {
-    yield* options.enter(path, now, yield* Effect.fromResult(rulesOf(undefined, now.rules)))
+    yield* options.enter(path, now, yield* rulesOf(undefined, now.rules))
     yield* Effect.logInfo(`The vhost ${path} was added at another node`)
   })
   const sync = Effect.gen(function*() {
@@ -201,7 +205,8 @@ const makeChange = <E extends Entry>(
 ) =>
   Effect.fnUntraced(function*<A, F>(
     path: string,
-    decide: (current: Registered) => Result.Result<{ readonly settings: Settings; readonly value: A }, F>
+    decide: (current: Registered) => Result.Result<{ readonly settings: Settings; readonly value: A }, F>,
+    rules?: VhostRules.VhostRules
   ): Effect.fn.Return<Changed<E, A>, F | VhostNotFoundError | InternalError> {
     for (;;) {
       const { settings: known, vhost } = yield* found(path)
@@ -210,7 +215,7 @@ const makeChange = <E extends Entry>(
       if (settings === current) return { value, vhost, removed: [] }
       const version = yield* registered.change(path, current.version, settings)
       if (version !== undefined) {
-        return { value, vhost, removed: known.apply({ ...settings, version, created: current.created }) }
+        return { value, vhost, removed: known.apply({ ...settings, version, created: current.created }, rules) }
       }
       yield* sync
     }
@@ -223,11 +228,13 @@ const makeSetRules = <E extends Entry>(
   due: WeakSet<E>
 ) =>
   Effect.fnUntraced(function*(path: string, created: number, given: ReadonlyArray<ChannelRule>) {
-    const rules = VhostRules.textOf(yield* Effect.fromResult(rulesOf(given)))
-    yield* change(path, (current) =>
+    const compiled = yield* rulesOf(given)
+    const rules = VhostRules.textOf(compiled)
+    const decide = (current: Registered) =>
       current.created === created
         ? Result.succeed({ settings: { tokens: current.tokens, rules }, value: undefined })
-        : Result.fail(new VhostNotFoundError({ path })))
+        : Result.fail(new VhostNotFoundError({ path }))
+    yield* change(path, decide, compiled)
     let last: VhostRules.VhostRules | undefined
     // If others have set rules after that, and put them into the log before, theirs are the ones that count.
     for (

@@ -5,7 +5,8 @@
  * clock: the time is that of the entry. Only deliveries differ, since each node delivers to its own browsers, and the others are
  * `RemoteBrowser`s.
  *
- * Each operation is one step, and each channel that a browser leaves with its connection. Whoever runs it may pause between steps.
+ * Each operation is one step, and each channel that a browser leaves with its connection, and each pattern of rules that is compiled or
+ * matched before they are set. Whoever runs it may pause between steps.
  */
 
 import * as Exit from "effect/Exit"
@@ -23,6 +24,7 @@ import * as History from "./history.ts"
 import * as Operations from "./operations.ts"
 import { ownText } from "./ownText.ts"
 import { RemoteBrowser } from "./remoteBrowser.ts"
+import * as Rules from "./rules.ts"
 import * as VhostState from "./vhostState.ts"
 
 /** The state of a vhost at an entry of its log. */
@@ -92,13 +94,14 @@ export const entryOf = (number: number, operations: ReadonlyArray<string>): stri
 
 /**
  * Applies an entry, the next one, in steps. `onOutcome` gets what has become of each operation of this node, with the number of
- * the entry. Returns `false` if the entry cannot be read: then this replica is of no use any more.
+ * the entry. Yields `true` where a step may have taken long. Returns `false` if the entry cannot be read: then this replica is of no use
+ * any more.
  */
 export const apply = function*(
   replica: Replica,
   { entry, node, offset, time }: LogEntry,
   onOutcome: OnOutcome
-): Generator<void, boolean> {
+): Generator<void | true, boolean> {
   replica.time = Math.max(replica.time, time)
   History.expire(replica.state.histories)
   const isRead = entry === undefined ? yield* endNode(replica, node) : yield* operate(replica, node, entry, onOutcome)
@@ -120,7 +123,7 @@ const operate = function*(
   node: string,
   entry: string,
   onOutcome: OnOutcome
-): Generator<void, boolean> {
+): Generator<void | true, boolean> {
   const { self, state } = replica
   const reader = Fields.reader(entry)
   const number = Fields.numberOf(reader)
@@ -133,11 +136,13 @@ const operate = function*(
     if (operation === undefined || Fields.isBroken(reader)) return false
     if (operation._tag === "EnterNode") yield* enterNode(replica, node, operation)
     else if (isRepeated) continue
+    else if (operation._tag === "SetRules") yield* prepare(replica, operation.rules)
     const outcome = !replica.nodes.has(node)
       ? ended
       : operation._tag === "LeaveBrowser"
       ? yield* leave(replica, operation.browser, operation.mayReturn)
       : perform(replica, node, operation)
+    if (operation._tag === "SetRules") operation.rules.learned.clear()
     if (node === self) onOutcome(number, index, outcome)
     yield
   }
@@ -155,6 +160,10 @@ const enterNode = function*(
   yield* endBrowsers(replica, node)
   replica.nodes.set(ownText(node), 0)
   VhostState.setLimits(replica.state, limits)
+}
+
+const prepare = function*({ state: { channels } }: Replica, rules: Rules.Rules): Generator<true, void> {
+  for (const _ of Rules.prepare(rules, channels.keys())) yield true
 }
 
 // In one step.

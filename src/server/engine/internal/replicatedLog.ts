@@ -199,7 +199,7 @@ const inSteps = function*(
     const { limits, rules } = state
     const operations = Replica.apply(replica, entry, turns.settle)
     let next = operations.next()
-    for (; next.done !== true; next = operations.next()) if (++count % step === 0) yield
+    for (; next.done !== true; next = operations.next()) if (next.value === true || ++count % step === 0) yield
     if (!next.value) return entry.offset
     if (entry.node === self || !nodes.has(self)) continue
     const changed = changesOf(state, { limits, rules })

@@ -13,6 +13,7 @@ import { InvalidOptionError } from "../../BrokerError.ts"
 import * as Permission from "../../domain/Permission.ts"
 import type { ChannelLimits } from "./history.ts"
 import { ownText } from "./ownText.ts"
+import type { Steps } from "./steps.ts"
 
 /** What browsers call the inbox of their user, and a rule those of all users. */
 export const inboxName = ":user"
@@ -37,19 +38,25 @@ export interface Rule {
   readonly latest: boolean
 }
 
+/** A rule of names that match its pattern. */
+interface CompiledRule {
+  readonly pattern: Pick<Permission.Pattern, "allows"> & {
+    /** Compiles one that may not be compiled yet. */
+    readonly compile?: () => unknown
+  }
+  readonly rule: Rule
+  /** Whether its pattern names the inboxes of users: one that matches any name means channels. */
+  readonly isForInboxes: boolean
+}
+
 /** A list of rules. */
 export interface Rules {
-  readonly list: ReadonlyArray<{
-    readonly pattern: Permission.Pattern
-    readonly rule: Rule
-    /** Whether its pattern names the inboxes of users: one that matches any name means channels. */
-    readonly isForInboxes: boolean
-  }>
+  readonly list: ReadonlyArray<CompiledRule>
   /** The rule of all other names. */
   readonly otherwise: Rule
   /** The rules of the names that were looked up last. */
   readonly known: Map<string, Rule>
-  /** The rules of names that were looked up by `learn`, however many there are. */
+  /** The rules of names that were looked up by `prepare`, however many there are. */
   readonly learned: Map<string, Rule>
   /** The same for the same rules, also in another broker. */
   readonly digest: number
@@ -69,8 +76,20 @@ export const ruleOf = ({ known, learned, list, otherwise }: Rules, name: string)
   return rule
 }
 
-/** Looks up the rule of a name, one pattern in each step. It is known until `learned` is cleared. */
-export function* learn({ learned, list, otherwise }: Rules, name: string): Generator<void> {
+/**
+ * Compiles the patterns that are not compiled yet, and looks up the rules of names. To compile or to match a pattern for the first time
+ * takes up to tens of milliseconds: each is a step. The rules of the names are known until `learned` is cleared.
+ */
+export function* prepare(rules: Rules, names: Iterable<string>): Steps<void> {
+  for (const { pattern } of rules.list) {
+    if (pattern.compile === undefined) continue
+    yield
+    pattern.compile()
+  }
+  for (const name of names) yield* learn(rules, name)
+}
+
+function* learn({ learned, list, otherwise }: Rules, name: string): Steps<void> {
   for (const one of list) {
     yield
     if (isRuleOf(one, name)) return void learned.set(name, one.rule)
@@ -78,12 +97,21 @@ export function* learn({ learned, list, otherwise }: Rules, name: string): Gener
   if (list.length > 0) learned.set(name, otherwise)
 }
 
+/** A pattern that was compiled elsewhere: here it is when it is needed. If that fails it matches nothing. */
+export const lazily = (pattern: string): CompiledRule["pattern"] => {
+  let compiled: CompiledRule["pattern"] | undefined
+  const compile = () => compiled ??= Result.getOrElse(Permission.compile(pattern), () => nothing)
+  return { allows: (name) => compile().allows(name), compile }
+}
+
+const nothing: CompiledRule["pattern"] = { allows: () => false }
+
 /** Whether a pattern names the inboxes of users. */
 export const isForInboxes = (pattern: string): boolean => pattern.includes(inboxName)
 
 const find = (list: Rules["list"], name: string): Rule | undefined => list.find((one) => isRuleOf(one, name))?.rule
 
-const isRuleOf = ({ isForInboxes, pattern }: Rules["list"][number], name: string): boolean =>
+const isRuleOf = ({ isForInboxes, pattern }: CompiledRule, name: string): boolean =>
   (name !== inboxName || isForInboxes) && pattern.allows(name)
 
 /** How many names are known, each of at most so many characters: backends broadcast to the same ones again. */
@@ -111,24 +139,28 @@ export const original = (browsersBroadcast: boolean): Rules => ({
   digest: 0
 })
 
-/** Puts rules before others. Fails if a pattern does not compile. */
-export const make = (
+/**
+ * How large the patterns of a list may be together, in instructions. One name is matched with all of them in one step: with 255
+ * characters that takes 0.1 seconds at most.
+ */
+export const maxSize = 5000
+
+/** Puts rules before others, and compiles the pattern of each in a step. Fails if one does not compile, or all are too large. */
+export function* make(
   rules: ReadonlyArray<ResolvedChannelRule>,
   defaults: Defaults,
   others: Rules = none(defaults)
-): Result.Result<Rules, InvalidOptionError> => {
-  const list: Array<Rules["list"][number]> = []
+): Steps<Result.Result<Rules, InvalidOptionError>> {
+  const list: Array<CompiledRule> = []
+  let size = 0
   for (const [index, { pattern, ...rule }] of rules.entries()) {
+    yield
     const compiled = Permission.compile(pattern)
     if (Result.isFailure(compiled)) {
-      return Result.fail(
-        new InvalidOptionError({
-          option: `channelRules.${index}.pattern`,
-          value: JSON.stringify(pattern),
-          allowed: `a pattern in RE2 syntax; ${compiled.failure.detail.replace("permission ", "")}`
-        })
-      )
+      return Result.fail(refuse(index, pattern, compiled.failure.detail.replace("permission ", "")))
     }
+    size += compiled.success.size
+    if (size > maxSize) return Result.fail(refuse(index, pattern, tooLarge))
     list.push({
       pattern: compiled.success,
       rule: complete({ ...rule, pattern }, defaults),
@@ -148,6 +180,15 @@ export const make = (
     digest
   })
 }
+
+const refuse = (index: number, pattern: string, why: string): InvalidOptionError =>
+  new InvalidOptionError({
+    option: `channelRules.${index}.pattern`,
+    value: JSON.stringify(pattern),
+    allowed: `a pattern in RE2 syntax; ${why}`
+  })
+
+const tooLarge = `with those before it the patterns have more than ${maxSize} instructions`
 
 const complete = (
   { browsersBroadcast, grace, history, ...rule }: ResolvedChannelRule,

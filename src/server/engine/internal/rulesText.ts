@@ -1,35 +1,27 @@
 /**
- * Rules of channels as text, for other nodes. The patterns are compiled where the text is read.
+ * Rules of channels as text, for other nodes.
  */
 
-import * as Result from "effect/Result"
-import * as Permission from "../../domain/Permission.ts"
 import * as Fields from "./fields.ts"
-import { isForInboxes, type Rule, type Rules } from "./rules.ts"
+import { isForInboxes, lazily, type Rule, type Rules } from "./rules.ts"
 
 /** Writes rules. The same text says the same of all channels. */
 export const write = ({ digest, list, otherwise }: Rules): string =>
   Fields.number(digest) + writeRule(otherwise) +
   Fields.all(list, ({ rule }) => writeRule(rule))
 
-/** Reads rules. One whose pattern does not compile here matches nothing; where it was written it did. */
+/** Reads rules. Their patterns are not compiled yet, see `prepare`. One that does not compile here matches nothing; where it was written it did. */
 export const read = (reader: Fields.Reader): Rules => ({
   digest: Fields.numberOf(reader),
   otherwise: readRule(reader),
   list: Fields.allOf(reader, (reader) => {
     const rule = readRule(reader)
     const { pattern = "" } = rule
-    return {
-      pattern: Result.getOrElse(Permission.compile(pattern), () => nothing),
-      rule,
-      isForInboxes: isForInboxes(pattern)
-    }
+    return { pattern: lazily(pattern), rule, isForInboxes: isForInboxes(pattern) }
   }),
   known: new Map(),
   learned: new Map()
 })
-
-const nothing: Permission.Pattern = { allows: () => false, bytes: 0 }
 
 const writeRule = (rule: Rule): string =>
   Fields.text(rule.pattern) +

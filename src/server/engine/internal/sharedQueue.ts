@@ -26,7 +26,7 @@ import {
 import { type Answer, Call, type SharedQueue, type Status, type TurnResult } from "../SharedQueue.ts"
 import { supervised } from "../Supervisor.ts"
 import { noCapacity } from "./laneState.ts"
-import { sizeOfEvent } from "./queuedEvent.ts"
+import { measure, sizeOfEvent } from "./queuedEvent.ts"
 import * as SharedRequests from "./sharedRequests.ts"
 import * as SharedTurns from "./sharedTurns.ts"
 
@@ -54,7 +54,12 @@ export interface Answered {
 }
 
 /** What a node needs of the options of a queue. */
-export type SharedOptions = Pick<Options, "timeline" | "deliver" | "respond" | "wake">
+export type SharedOptions = Pick<Options, "timeline" | "deliver" | "respond" | "wake" | "lags">
+
+/** An event that this node has. */
+interface Held extends Queued {
+  readonly since: number | undefined
+}
 
 interface State {
   readonly options: SharedOptions
@@ -62,7 +67,7 @@ interface State {
   readonly turns: SharedTurns.Turns
   readonly requests: SharedRequests.SharedRequests
   /** The events that this node has, by their ids. */
-  readonly held: Map<string, Queued>
+  readonly held: Map<string, Held>
   readonly counters: {
     accepted: number
     refused: number
@@ -269,14 +274,18 @@ const answeredOf = (
 ): Exit.Exit<Answered, QueueUnavailableError> =>
   typeof result === "string" ? unavailable[result] : Exit.succeed({ answer: answer!, status: result.status })
 
-const settle = ({ held, turns }: State, events: ReadonlyArray<Queued>, outcome: Outcome): void => {
-  const numbers: Array<number> = []
+const settle = ({ held, options, turns }: State, events: ReadonlyArray<Queued>, outcome: Outcome): void => {
+  const own: Array<Held> = []
   for (const event of events) {
-    if (held.get(event.id) !== event) continue
+    const one = held.get(event.id)
+    if (one !== event) continue
     held.delete(event.id)
-    numbers.push(event.number)
+    own.push(one)
   }
-  if (numbers.length > 0) turns.settle(numbers, outcome)
+  if (own.length === 0) return
+  const now = turns.timeAt(options.timeline.now())
+  if (now !== undefined) measure(options.lags, own, outcome, now)
+  turns.settle(own.map(({ number }) => number), outcome)
 }
 
 // An earlier enqueue of the same event is executed before.

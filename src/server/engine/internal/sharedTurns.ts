@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import type { Capacity, Lane, Outcome } from "../EventQueue.ts"
 import type { Answer, Call, Settled, SharedQueue, Turn, TurnResult } from "../SharedQueue.ts"
 import { supervised } from "../Supervisor.ts"
+import * as SharedTime from "./sharedTime.ts"
 
 /** How a call ended; `undefined` if it failed. */
 export type Done = (answer: Answer | undefined, result: TurnResult | "maybe" | "never") => void
@@ -31,6 +32,8 @@ export interface Turns {
   readonly finish: Effect.Effect<void>
   /** What the node had left to give when its last turn was executed. */
   readonly told: () => Readonly<Record<Lane, Capacity>>
+  /** What the queue's clock says at a time of this node. */
+  readonly timeAt: SharedTime.SharedTime["at"]
 }
 
 /** What the turns need. */
@@ -77,6 +80,7 @@ interface Waiting {
 
 interface State {
   readonly options: Options
+  readonly time: SharedTime.SharedTime
   readonly needed: Latch.Latch
   isNeeded: boolean
   isFenced: boolean
@@ -104,6 +108,7 @@ const nothing: Readonly<Record<Lane, Capacity>> = {
 export const make = (options: Options): Turns => {
   const state: State = {
     options,
+    time: SharedTime.make(),
     needed: Latch.makeUnsafe(true),
     // The first turn tells what there is.
     isNeeded: true,
@@ -148,7 +153,8 @@ export const make = (options: Options): Turns => {
       )
     ),
     finish: finish(state),
-    told: () => state.told
+    told: () => state.told,
+    timeAt: state.time.at
   }
 }
 
@@ -177,15 +183,20 @@ const begin = (state: State): Turn => {
   return {
     number: ++state.number,
     settled: takeSettled(state),
-    calls: state.sent.map(({ addedAt, call }) =>
-      call._tag === "Enqueue" && call.timeLeft !== undefined
-        ? { ...call, timeLeft: Math.max(0, Math.ceil(call.timeLeft - (now - addedAt))) }
-        : call
-    ),
+    calls: state.sent.map((one) => callOf(state, one, now)),
     capacity: state.told,
     responsesSeen: state.responsesSeen,
-    isPoll
+    isPoll,
+    madeAt: state.time.at(now)
   }
+}
+
+const callOf = ({ time }: State, { addedAt, call }: Waiting, now: number): Call => {
+  if (call._tag !== "Enqueue") return call
+  const since = time.at(addedAt + call.delay)
+  return call.timeLeft === undefined
+    ? { ...call, since }
+    : { ...call, since, timeLeft: Math.max(0, Math.ceil(call.timeLeft - (now - addedAt))) }
 }
 
 const takeCalls = (state: State): ReadonlyArray<Waiting> => {
@@ -221,8 +232,10 @@ const execute = (state: State): Effect.Effect<void> =>
   Effect.gen(function*() {
     const turn = state.turn ??= begin(state)
     for (let failures = 0;; failures++) {
+      const began = state.options.now()
       const done = yield* Effect.result(state.options.shared.run(turn))
       if (Result.isSuccess(done)) {
+        state.time.observe(began, state.options.now(), done.success.time)
         if (failures > 0) yield* Effect.logInfo("The shared queue works again")
         return end(state, done.success)
       }

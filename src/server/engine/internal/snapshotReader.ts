@@ -20,7 +20,7 @@ import * as OrderedList from "./orderedList.ts"
 import { ownText } from "./ownText.ts"
 import { RemoteBrowser } from "./remoteBrowser.ts"
 import type { Replica } from "./replica.ts"
-import { ruleOf } from "./rules.ts"
+import * as Rules from "./rules.ts"
 import * as RulesText from "./rulesText.ts"
 import type { Steps } from "./steps.ts"
 import * as VhostState from "./vhostState.ts"
@@ -66,12 +66,18 @@ export const restore = function*(replica: Replica, { offset, parts }: LogStart):
       if (!Object.hasOwn(records, letter)) return false
       records[letter]!(reading, reader)
       if (Fields.isBroken(reader)) return false
+      if (letter === "V") yield* setRules(replica.state)
       if (++count % step === 0) yield
     }
   }
   yield* finish(reading)
   replica.offset = offset
   return true
+}
+
+const setRules = function*({ inboxes, rules }: VhostState.VhostState): Steps<void> {
+  yield* Rules.prepare(rules, [])
+  inboxes.rule = Rules.ruleOf(rules, Inboxes.name)
 }
 
 const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Reader) => void } = {
@@ -85,7 +91,6 @@ const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Re
     state.rules = RulesText.read(reader)
     state.departed.floor = numberOf(reader)
     state.departed.highest = numberOf(reader)
-    state.inboxes.rule = ruleOf(state.rules, Inboxes.name)
     state.inboxes.floor = numberOf(reader)
   },
   D: ({ replica: { state: { departed } } }, reader) =>
@@ -176,7 +181,7 @@ function readChannel(reading: Reading, reader: Fields.Reader): void {
   const isOnDemand = flagOf(reader)
   const opened = readNumber(reader)
   const floor = opened === undefined ? undefined : numberOf(reader)
-  const rule = ruleOf(state.rules, name)
+  const rule = Rules.ruleOf(state.rules, name)
   const channel = Channel.make({ name, kind, rule, isOnDemand })
   if (rule.history !== undefined) channel.history = History.open(channel, rule.history, opened ?? 0, floor)
   VhostState.putChannel(state, channel, cursor)

@@ -112,12 +112,12 @@ const makeLobby = (
 }
 
 const makeSharedLobby = (
-  options: Parameters<typeof Lobby.makeWith>[0],
+  options: Parameters<typeof Lobby.makeWith>[0] & Pick<SharedQueue.SharedOptions, "lags">,
   shared: Queue,
   run: (work: Effect.Effect<void>) => void
 ): LobbyParts => {
   let queue!: SharedQueue.SharedEventQueue
-  const lobby = Lobby.makeWith(options, (given) => queue = SharedQueue.make(shared, given))
+  const lobby = Lobby.makeWith(options, (given) => queue = SharedQueue.make(shared, { ...given, lags: options.lags }))
   run(Effect.ensuring(queue.run, queue.leave))
   const lifecycle = SharedLifecycle.make(queue, options.maxMessageSize - envelopeSize)
   return { lobby, ...SharedDeadLetters.make(shared, queue), lifecycle }

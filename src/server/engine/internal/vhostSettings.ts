@@ -2,7 +2,6 @@
  * The access tokens of a vhost and the rules of its channels, as they are registered.
  */
 
-import * as Result from "effect/Result"
 import type { Registered } from "../SharedVhosts.ts"
 import * as VhostTokens from "../VhostTokens.ts"
 import type * as VhostRules from "./vhostRules.ts"
@@ -12,24 +11,20 @@ export interface VhostSettings {
   readonly tokens: VhostTokens.VhostTokens
   readonly rules: () => VhostRules.VhostRules
   readonly registered: () => Registered
-  /** They are other ones now. Returns the tokens that are removed by that. Rules that cannot be read are not taken over. */
-  readonly apply: (registered: Registered) => ReadonlyArray<VhostTokens.VhostToken>
+  /** They are other ones now, with these rules; without rules those of before stay. Returns the tokens that are removed by that. */
+  readonly apply: (registered: Registered, rules?: VhostRules.VhostRules) => ReadonlyArray<VhostTokens.VhostToken>
 }
 
 /** Makes those of a vhost. */
-export const make = (
-  first: Registered,
-  firstRules: VhostRules.VhostRules,
-  rulesOf: VhostRules.VhostRulesOf
-): VhostSettings => {
+export const make = (first: Registered, firstRules: VhostRules.VhostRules): VhostSettings => {
   const tokens = VhostTokens.make(first.tokens)
   let [current, rules] = [first, firstRules]
   return {
     tokens,
     rules: () => rules,
     registered: () => current,
-    apply: (next) => {
-      if (next.rules !== current.rules) rules = Result.getOrElse(rulesOf(undefined, next.rules), () => rules)
+    apply: (next, nextRules = rules) => {
+      rules = nextRules
       current = next
       return tokens.set(next.tokens)
     }

@@ -61,15 +61,15 @@ export const encodeTurn = (self: string, turn: Turn): Array<Argument> => {
     for (const lane of lanes) args.push(bounded(turn.capacity[lane][what]))
   }
   for (const settled of turn.settled) encodeSettled(args, settled)
-  for (let index = 0; index < turn.calls.length;) index = encodeCalls(args, self, turn.calls, index)
+  for (let index = 0; index < turn.calls.length;) index = encodeCalls(args, self, turn, index)
   return args
 }
 
 // Encodes calls from an index on, and returns the next. Those that only enqueue something are one operation.
-const encodeCalls = (args: Array<Argument>, self: string, calls: ReadonlyArray<Call>, index: number): number => {
+const encodeCalls = (args: Array<Argument>, self: string, { calls, madeAt }: Turn, index: number): number => {
   const first = calls[index]!
   if (!isPlain(first)) {
-    encodeCall(args, self, first)
+    encodeCall(args, self, first, madeAt)
     return index + 1
   }
   const at = args.push("E", 0) - 1
@@ -118,7 +118,7 @@ const operationOf = (outcome: Exclude<Outcome, { readonly _tag: "Acked" }>): Rea
   }
 }
 
-const encodeCall = (args: Array<Argument>, self: string, call: Call): void => {
+const encodeCall = (args: Array<Argument>, self: string, call: Call, madeAt: Turn["madeAt"]): void => {
   switch (call._tag) {
     case "Enqueue": {
       const { dedupeKey, delay, lane, timeLeft } = call
@@ -148,7 +148,9 @@ const encodeCall = (args: Array<Argument>, self: string, call: Call): void => {
       return
     case "Emit":
       args.push("M", call.epoch, call.events.length)
-      for (const { json, number } of call.events) args.push(number, json === "" ? "" : `20 0 0 -\n${json}`)
+      for (const { json, number } of call.events) {
+        args.push(number, json === "" ? "" : textOf(self, { ...plain, lane: "lifecycle", json, since: madeAt }))
+      }
   }
 }
 
@@ -157,23 +159,29 @@ const reasonOf = (reason: string): readonly [json: string, isUnhandled: number] 
   isUnhandled({ reason }) ? 1 : 0
 ]
 
-const plain = { dedupeKey: undefined, replyTo: undefined, timeLeft: undefined }
+const plain = { dedupeKey: undefined, origin: undefined, replyTo: undefined, timeLeft: undefined }
 
 // The keys of requests are those of their node.
 const keyOf = (self: string, lane: Lane, dedupeKey: string): string =>
   `${laneNumbers[lane]}${lane === "requests" ? self : ""}:${dedupeKey}`
 
-// Lane and flags, the lengths of its origin (with 1 more if it has one) and key, whom to reply to; then these and the event.
+// Lane and flags, the lengths of its origin (with 1 more if it has one) and key, whom to reply to, since when it can be handled (0 if that
+// is unknown); then origin, key and the event.
+/** With how many digits a time is written. */
+const timeDigits = 13
+
 /** The text of an event. */
 export const textOf = (
   self: string,
-  call: Pick<Enqueue, "lane" | "json" | "origin" | "dedupeKey" | "timeLeft" | "replyTo">
+  call: Pick<Enqueue, "lane" | "json" | "origin" | "dedupeKey" | "timeLeft" | "replyTo" | "since">
 ): string => {
-  const { dedupeKey = "", json, lane, origin, replyTo, timeLeft } = call
+  const { dedupeKey = "", json, lane, origin, replyTo, since = 0, timeLeft } = call
   const flags = (call.dedupeKey === undefined ? 0 : 1) + (timeLeft === undefined ? 0 : 2)
   const lengths = `${origin === undefined ? 0 : origin.length + 1} ${dedupeKey.length}`
   const to = replyTo === undefined ? "-" : `${self}:${replyTo}`
-  return `${laneNumbers[lane]}${flags} ${lengths} ${to}\n${origin ?? ""}${dedupeKey}${json}`
+  // What an event counts does not depend on the time.
+  const time = String(Math.round(since)).padStart(timeDigits, "0")
+  return `${laneNumbers[lane]}${flags} ${lengths} ${to} ${time}\n${origin ?? ""}${dedupeKey}${json}`
 }
 
 interface Text {
@@ -182,11 +190,12 @@ interface Text {
   readonly origin: string | undefined
   readonly dedupeKey: string
   readonly json: string
+  readonly since: number | undefined
 }
 
 const parseText = (text: string): Text => {
   const line = text.indexOf("\n")
-  const [kind, originLength, keyLength] = text.slice(0, line).split(" ")
+  const [kind, originLength, keyLength, , time] = text.slice(0, line).split(" ")
   const originEnd = line + Math.max(1, Number(originLength))
   const keyEnd = originEnd + Number(keyLength)
   return {
@@ -194,7 +203,8 @@ const parseText = (text: string): Text => {
     flags: Number(kind![1]),
     origin: originLength === "0" ? undefined : text.slice(line + 1, originEnd),
     dedupeKey: text.slice(originEnd, keyEnd),
-    json: text.slice(keyEnd)
+    json: text.slice(keyEnd),
+    since: Number(time) || undefined
   }
 }
 
@@ -212,13 +222,14 @@ const withoutAges = 16
 
 /** What the script answers to a turn. */
 export const decodeTurn = (calls: ReadonlyArray<Call>, answer: unknown): TurnResult => {
-  const [done, status, claims, responses, ended, idPrefix] = answer as [
+  const [done, status, claims, responses, ended, idPrefix, time] = answer as [
     string,
     ReadonlyArray<number>,
     readonly [numbers: string, texts: ReadonlyArray<string>, more: ReadonlyArray<number>],
     ReadonlyArray<string>,
     ReadonlyArray<string>,
-    string
+    string,
+    number
   ]
   const [numbers, texts, more] = claims
   const claimed = texts.length === 0 ?
@@ -234,14 +245,15 @@ export const decodeTurn = (calls: ReadonlyArray<Call>, answer: unknown): TurnRes
     responses: responses.map(parseResponse),
     status: parseStatus(status),
     hasAges: status.length > withoutAges,
-    ended
+    ended,
+    time
   }
 }
 
 const answerOf = (word: string): Answer => word[0] === "<" ? Number(word.slice(1, -1)) : answers[word]!
 
 const parseClaim = (idPrefix: string, number: string, text: string): Claimed => {
-  const { dedupeKey, flags, json, lane, origin } = parseText(text)
+  const { dedupeKey, flags, json, lane, origin, since } = parseText(text)
   return {
     id: `${idPrefix}-${number}`,
     number: Number(number),
@@ -250,7 +262,8 @@ const parseClaim = (idPrefix: string, number: string, text: string): Claimed => 
     origin,
     dedupeKey: flags % 2 === 1 ? dedupeKey : undefined,
     attempts: 1,
-    timeLeft: undefined
+    timeLeft: undefined,
+    since
   }
 }
 

@@ -34,7 +34,7 @@ end
 function Q.respond(number, result)
   if call('ZREM', Q.deadlinesKey, number) == 0 then return end
   S[DEADLINES] = S[DEADLINES] - 1
-  local node, id = string.match(call('HGET', Q.eventsKey, number), '^%d%d %d+ %d+ (%w+):(%S+)\\n')
+  local node, id = string.match(call('HGET', Q.eventsKey, number), '^%d%d %d+ %d+ (%w+):(%S+) ')
   if not node or call('HEXISTS', Q.nodesKey, node) == 0 then return end
   call('RPUSH', Q.mailKey .. node, id .. ' ' .. result)
   Q.woken[node] = true

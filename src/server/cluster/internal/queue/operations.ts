@@ -54,7 +54,7 @@ function Q.repeated(record)
     end
   end
   local events = { record[6], record[7], record[8], record[9] }
-  return { record[5], Q.summary(false, events), Q.answerOf(numbers, texts, attempts), Q.mailOf(), {}, S[PREFIX] }
+  return { record[5], Q.summary(false, events), Q.answerOf(numbers, texts, attempts), Q.mailOf(), {}, S[PREFIX], Q.now }
 end
 
 -- To ask for nothing changes nothing.
@@ -74,12 +74,12 @@ function Q.emit(index, epoch, count)
   return '<' .. S[EMITTED] .. '>'
 end
 
--- A dead letter becomes a new event, or stays.
+-- A dead letter becomes a new event, which can be handled from now on, or stays.
 function Q.replay(id, credits, idle)
   local letter = call('HGET', Q.lettersKey, id)
   if not letter then return '0' end
-  local lane, rest = string.match(letter, '\\n(%d)%d( .*)$')
-  local done = Q.enqueue(lane .. '0' .. rest, 0, nil, nil, credits, idle)
+  local lane, head, rest = string.match(letter, '\\n(%d)%d( %d+ %d+ %S+ )%d+(\\n.*)$')
+  local done = Q.enqueue(lane .. '0' .. head .. string.format('%013d', Q.now) .. rest, 0, nil, nil, credits, idle)
   if done == 'Q' then Q.removeLetter(id) end
   return done
 end

@@ -98,7 +98,7 @@ function Q.runTurn()
   Q.save()
   call('HSET', Q.nodesKey, Q.self, cmsgpack.pack({ number, workers[1], workers[2], workers[3], done, Q.dropped, Q.redelivered,
     Q.lettersAdded, Q.lettersDropped, answer[1] }))
-  return { done, told, answer, Q.mailOf(), isPoll and Q.endedNodes() or {}, S[PREFIX] }
+  return { done, told, answer, Q.mailOf(), isPoll and Q.endedNodes() or {}, S[PREFIX], Q.now }
 end
 `
 
