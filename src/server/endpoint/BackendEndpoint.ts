@@ -9,6 +9,7 @@
  * @since 0.1.0
  */
 
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -83,8 +84,8 @@ export const make = Effect.fnUntraced(function*(
   })
   const handlers = handlersOf(authenticator, guarded, request, accepts)
   yield* server.run(handlers).pipe(
-    Effect.catchDefect((defect) =>
-      Effect.logFatal("The endpoint of backends has failed and no longer serves anybody", defect)
+    Effect.catchCause((cause) =>
+      Effect.logFatal("The endpoint of backends has failed and no longer serves anybody", Cause.squash(cause))
     ),
     Effect.forkScoped
   )

@@ -18,6 +18,7 @@ import * as Fs from "node:fs/promises"
 import * as TlsServer from "../../transport/TlsServer.ts"
 import { BrokerConfig, type Resolved } from "../BrokerConfig.ts"
 import { InvalidOptionError } from "../BrokerError.ts"
+import { supervised } from "../engine/Supervisor.ts"
 
 /**
  * The broker's certificate.
@@ -73,7 +74,10 @@ const reported = (reload: Effect.Effect<void, InvalidOptionError>): Effect.Effec
 }
 
 const every = (interval: Duration.Duration, effect: Effect.Effect<void>): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.sleep(interval).pipe(Effect.andThen(effect), Effect.forever, Effect.forkScoped, Effect.asVoid)
+  supervised("The look at the certificate", Effect.forever(Effect.andThen(Effect.sleep(interval), effect))).pipe(
+    Effect.forkScoped,
+    Effect.asVoid
+  )
 
 // One without the other is a mistake.
 const filesOf = ({ cert, key }: Resolved["tls"]): Effect.Effect<Files | undefined, InvalidOptionError> => {

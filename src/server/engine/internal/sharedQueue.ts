@@ -24,6 +24,7 @@ import {
   QueueUnavailableError
 } from "../EventQueue.ts"
 import { type Answer, Call, type SharedQueue, type Status, type TurnResult } from "../SharedQueue.ts"
+import { supervised } from "../Supervisor.ts"
 import { noCapacity } from "./laneState.ts"
 import { sizeOfEvent } from "./queuedEvent.ts"
 import * as SharedRequests from "./sharedRequests.ts"
@@ -338,7 +339,7 @@ const unsent = Outcome.Unsent()
 const run = (state: State): Effect.Effect<never> =>
   Effect.acquireUseRelease(
     Effect.sync(() => state.shared.onWakeUnsafe(state.turns.need)),
-    () => Effect.raceFirst(state.turns.run, Effect.forever(endOthers(state))),
+    () => Effect.raceFirst(state.turns.run, supervised("The end of other nodes", Effect.forever(endOthers(state)))),
     (stop) => Effect.sync(stop)
   )
 

@@ -12,6 +12,7 @@ import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
 import type { Capacity, Lane, Outcome } from "../EventQueue.ts"
 import type { Answer, Call, Settled, SharedQueue, Turn, TurnResult } from "../SharedQueue.ts"
+import { supervised } from "../Supervisor.ts"
 
 /** How a call ended; `undefined` if it failed. */
 export type Done = (answer: Answer | undefined, result: TurnResult | "maybe" | "never") => void
@@ -139,7 +140,13 @@ export const make = (options: Options): Turns => {
       need()
     },
     need,
-    run: Effect.forever(Effect.andThen(untilNeeded(state), execute(state))),
+    run: supervised(
+      "The queue that nodes share",
+      Effect.tapCause(
+        Effect.forever(Effect.andThen(untilNeeded(state), execute(state))),
+        () => Effect.sync(() => giveUp(state))
+      )
+    ),
     finish: finish(state),
     told: () => state.told
   }

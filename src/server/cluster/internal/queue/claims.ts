@@ -1,43 +1,9 @@
 /**
- * The part of the queue's script that gives events to a node: the oldest over all lanes that its workers take, within their
- * credits.
- *
- * If other nodes wait for events of a lane, a node leaves them some: one for each idle worker if it has none itself, and of the rest
- * their share by credits.
+ * The part of the queue's script that gives a node events which are not all plain: redelivered ones, requests, lifecycle events.
  */
 
 /** Goes after `events`. */
 export const claims = `
-function Q.shareOf(lane, credits, idle)
-  local queued = Q.queuedIn(lane)
-  local others, othersIdle = 0, 0
-  for _, entry in ipairs(H) do
-    others = others + entry[1 + lane]
-    othersIdle = othersIdle + entry[4 + lane]
-  end
-  if others == 0 then return math.min(credits, queued, MAXCLAIMS) end
-  local rest = idle > 0 and queued or math.max(0, queued - othersIdle)
-  return math.min(credits, math.ceil(rest * credits / (credits + others)), MAXCLAIMS)
-end
-
--- The oldest of each lane, in order: their numbers, and the lane of each that is in a sorted set. The others are new. Of the first lane
--- there may be its share of either, of which only the oldest are its share.
-function Q.candidates(shares, most)
-  local all, laneOf = shares[1] > 0 and call('LRANGE', Q.newKey, 0, math.min(shares[1], most) - 1) or {}, {}
-  for lane = 1, 3 do
-    if shares[lane] > 0 then
-      for _, number in ipairs(call('ZRANGE', Q.laneKey[lane], 0, math.min(shares[lane], most) - 1)) do
-        all[#all + 1] = number
-        laneOf[number] = lane
-      end
-    end
-  end
-  if all[1] and laneOf[all[1]] ~= laneOf[all[#all]] then
-    table.sort(all, function(one, other) return tonumber(one) < tonumber(other) end)
-  end
-  return all, laneOf
-end
-
 -- The marks of earlier deliveries, which are then the claim's.
 function Q.marksOf(numbers)
   local marks = {}
@@ -91,40 +57,8 @@ function Q.record(claimed, lanes, texts, sizes, arePlain)
   return arePlain and { table.concat(claimed, ' '), texts, {} } or Q.answerOf(claimed, texts, attempts)
 end
 
-Q.none = { '', {}, {} }
-
--- Many at once, since this is what happens to most: new events, if there is room for all. Returns nothing if there is not.
-function Q.claimNew(numbers, credits, idle)
-  local texts, records, size, used = call('HMGET', Q.eventsKey, unpack(numbers)), {}, 0, #numbers
-  for index = 1, used do
-    local bytes = #texts[index]
-    size = size + bytes
-    records[2 * index - 1], records[2 * index] = numbers[index], Q.textOfSize(bytes)
-  end
-  if idle[1] < used and (S[HELD + 1] + used > Q.capacity or S[HELDSIZE + 1] + size > Q.maxSize) then return nil end
-  S[HELD + 1], S[HELDSIZE + 1] = S[HELD + 1] + used, S[HELDSIZE + 1] + size
-  call('LTRIM', Q.newKey, used, -1)
-  call('HSET', Q.claimsKey .. Q.self, unpack(records))
-  local left = credits[1] - used
-  for lane = 1, 3 do
-    credits[lane] = math.min(left, credits[lane])
-    idle[lane] = math.max(0, idle[lane] - used)
-  end
-  return { table.concat(numbers, ' '), texts, {} }
-end
-
--- Returns the claims as an answer has them, and the credits and idle workers that are left.
-function Q.claim(credits, idle)
-  local shares, most = {}, math.min(credits[1], MAXCLAIMS)
-  for lane = 1, 3 do
-    shares[lane] = most > 0 and credits[lane] > 0 and Q.queuedIn(lane) > 0 and Q.shareOf(lane, credits[lane], idle[lane]) or 0
-  end
-  if shares[1] + shares[2] + shares[3] == 0 then return Q.none, credits, idle end
-  local numbers, laneOf = Q.candidates(shares, most)
-  if numbers[1] and not next(laneOf) and #numbers <= most then
-    local answer = Q.claimNew(numbers, credits, idle)
-    if answer then return answer, credits, idle end
-  end
+-- The first ones of these, as long as there is room. Those that are too late are gone.
+function Q.claimSome(numbers, laneOf, shares, most, credits, idle)
   local claimed, lanes, claimedTexts, sizes, used, arePlain = {}, {}, {}, {}, 0, true
   local removed, taken, seen, spent, blocked = { 0, 0, 0 }, 0, { 0, 0, 0 }, { 0, 0, 0 }, {}
   local held, heldSize = { S[HELD + 1], S[HELD + 2], S[HELD + 3] }, { S[HELDSIZE + 1], S[HELDSIZE + 2], S[HELDSIZE + 3] }

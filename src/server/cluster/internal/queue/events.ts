@@ -3,22 +3,8 @@
  * takes constant or logarithmic time.
  */
 
-/** Goes after `state` and `letters`. */
+/** Goes after `letters`. */
 export const events = `
--- What is to be written of new events, in few commands for many.
-Q.newTexts, Q.newNumbers = {}, { {}, {}, {} }
-function Q.flush()
-  if #Q.newTexts == 0 then return end
-  call('HSET', Q.eventsKey, unpack(Q.newTexts))
-  Q.newTexts = {}
-  for lane = 1, 3 do
-    if #Q.newNumbers[lane] > 0 then
-      call('ZADD', Q.laneKey[lane], unpack(Q.newNumbers[lane]))
-      Q.newNumbers[lane] = {}
-    end
-  end
-end
-
 -- The text of an event begins with its lane and flags (1 a dedupe key, 2 a deadline). What follows only nodes read.
 function Q.headOf(text)
   return string.byte(text, 1) - 47, string.byte(text, 2) - 48
@@ -102,17 +88,6 @@ function Q.unclaim(claim)
   S[HELDSIZE + claim.lane] = S[HELDSIZE + claim.lane] - claim.size
 end
 
--- A number as an argument costs Redis more than a text.
-Q.sizeTexts = {}
-function Q.textOfSize(size)
-  local text = Q.sizeTexts[size]
-  if not text then
-    text = string.format('%d', size)
-    Q.sizeTexts[size] = text
-  end
-  return text
-end
-
 -- What a node does not have, it cannot settle.
 function Q.take(number)
   local record = call('HGET', Q.claimsKey .. Q.self, number)
@@ -133,40 +108,6 @@ function Q.lose(number, claim, isCounted)
     end
   end
   Q.redeliver(number, claim, 0)
-end
-
--- Many at once, since this is what happens to most: those between two arguments.
-function Q.ack(from, to)
-  local records = call('HMGET', Q.claimsKey .. Q.self, unpack(ARGV, from, to))
-  local count, size, special = 0, 0, {}
-  for index, record in ipairs(records) do
-    local bytes = tonumber(record)
-    if bytes then
-      count = count + 1
-      size = size + bytes
-    elseif record then
-      special[#special + 1] = from + index - 1
-    end
-  end
-  S[HELD + 1] = S[HELD + 1] - count
-  S[HELDSIZE + 1] = S[HELDSIZE + 1] - size
-  S[COUNT + 1] = S[COUNT + 1] - count
-  S[SIZE + 1] = S[SIZE + 1] - size
-  for _, index in ipairs(special) do
-    local number, claim = ARGV[index], Q.claimOf(records[index - from + 1])
-    Q.unclaim(claim)
-    if claim.lane == REQUESTS then Q.respond(number, 'F"its worker has acked it without a response"') end
-    Q.finish(number, claim.lane, claim.flags, claim.size)
-  end
-  -- An event that another node holds keeps its text.
-  if count + #special == #records then
-    call('HDEL', Q.eventsKey, unpack(ARGV, from, to))
-  else
-    for index, record in ipairs(records) do
-      if record then call('HDEL', Q.eventsKey, ARGV[from + index - 1]) end
-    end
-  end
-  call('HDEL', Q.claimsKey .. Q.self, unpack(ARGV, from, to))
 end
 
 -- Whether an event beyond the limits would be delivered at once by this node or one that waits.
@@ -191,17 +132,6 @@ function Q.dropOldest(lane)
   Q.finish(oldest, lane, flags, Q.bytesOf(lane, text))
   Q.forget(oldest)
   return true
-end
-
--- The number of the next event. When the first one of each second came is remembered.
-function Q.nextNumbers(count)
-  local number = S[NEXT]
-  S[NEXT] = number + count
-  if Q.now - S[TIMED] >= 1000 then
-    S[TIMED] = Q.now
-    call('ZADD', Q.timesKey, number, Q.now)
-  end
-  return number
 end
 
 -- Q: queued, D: a duplicate, N: no worker takes the lane, F: full.
@@ -238,27 +168,6 @@ function Q.enqueue(text, millis, left, key, credits, idle)
   end
   if #Q.newTexts >= 1000 then Q.flush() end
   return 'Q'
-end
-
--- Many at once, if there is room for all: those between two arguments, of the first lane and without flags.
-function Q.enqueueAll(from, to, credits, idle)
-  local args, size = ARGV, 0
-  for index = from, to do size = size + #args[index] end
-  if S[COUNT + 1] + to - from >= Q.capacity or S[SIZE + 1] + size > Q.maxSize then
-    local results = {}
-    for index = from, to do results[#results + 1] = Q.enqueue(ARGV[index], 0, nil, nil, credits, idle) end
-    return table.concat(results)
-  end
-  S[COUNT + 1] = S[COUNT + 1] + to - from + 1
-  S[SIZE + 1] = S[SIZE + 1] + size
-  local first, texts, numbers, format = Q.nextNumbers(to - from + 1), {}, {}, string.format
-  for at = 0, to - from do
-    local number = format('%d', first + at)
-    numbers[at + 1], texts[2 * at + 1], texts[2 * at + 2] = number, number, args[from + at]
-  end
-  call('HSET', Q.eventsKey, unpack(texts))
-  call('RPUSH', Q.newKey, unpack(numbers))
-  return string.rep('Q', to - from + 1)
 end
 
 -- Removes an event that waits, and was never delivered.

@@ -6,12 +6,23 @@ import * as Script from "../../Script.ts"
 import { claims } from "./claims.ts"
 import { events } from "./events.ts"
 import { letters } from "./letters.ts"
+import { operations } from "./operations.ts"
+import { plain } from "./plain.ts"
 import { places, state } from "./state.ts"
-import { turn } from "./turn.ts"
+import { dispatch, turn } from "./turn.ts"
+
+// Each call creates its functions anew, which takes as long as some events do: those that most turns do not use come when one is called.
+const seldom = `
+setmetatable(Q, { __index = function(_, name)
+  setmetatable(Q, nil)
+  ${[letters, events, claims, operations].join("")}
+  return Q[name]
+end })
+`
 
 /** Run it with `Nodes.run`; its key is the base key, and its arguments are those of `codec.ts`. */
 export const script = Script.fenced(
-  [state, letters, events, claims, turn].join("").replace(/\b[A-Z]+\b/g, (word) => String(places[word] ?? word))
+  [state, plain, turn, seldom, dispatch].join("").replace(/\b[A-Z]+\b/g, (word) => String(places[word] ?? word))
 )
 
 /**
