@@ -124,6 +124,8 @@ describeInChromium("the dashboard", (it) => {
       yield* shows(page, "tr:has-text('room')", "2")
       yield* Effect.promise(() => page.keyboard.press("/"))
       yield* Effect.promise(() => page.keyboard.type("hall-12"))
+      // With all that was typed: those that begin with "hall-1" begin with another one.
+      yield* shows(page, "#panel-channels tbody tr:first-child", "hall-12")
       yield* shows(page, "#panel-channels tbody tr:last-child", "hall-129")
       assert.strictEqual(yield* Effect.promise(() => page.locator("#panel-channels tbody tr").count()), 11)
       yield* Effect.promise(() => page.keyboard.type("-nothing"))

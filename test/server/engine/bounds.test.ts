@@ -246,7 +246,7 @@ describe("A browser", { timeout: 120_000 }, () => {
     Effect.gen(function*() {
       const channels = make()
       const { browser } = quietBrowser("a")
-      const names = Array.from({ length: 30 }, (_, n) => `presence-${n}`)
+      const names = Array.from({ length: 10 }, (_, n) => `presence-${n}`)
       // A message is some work, as it is for connections.
       const sendUnsafe = () => void Buffer.alloc(8192)
       const crowd = Array.from({ length: 1000 }, (_, n) => ({ ...quietBrowser(`u${n}`).browser, sendUnsafe }))
