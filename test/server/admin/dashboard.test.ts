@@ -52,9 +52,10 @@ const shows = (page: Page, selector: string, text: string) =>
     const now = () => all.allInnerTexts().then((texts) => texts.join(" | "))
     const end = performance.now() + patience
     let seen = await now()
-    while (!seen.includes(text)) {
+    // To look is work for the page and for this process: later looks are further apart.
+    for (let n = 1; !seen.includes(text); n++) {
       assert.isBelow(performance.now(), end, `${selector} shows ${seen}, and not ${text}`)
-      await page.waitForTimeout(50)
+      await page.waitForTimeout(Math.min(50 * n, 250))
       seen = await now()
     }
   })
