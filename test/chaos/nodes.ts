@@ -137,6 +137,11 @@ const nodeDeeds = (nodes: ReadonlyArray<Node>, faults: Array<string>) => {
   const redisCut: World.Deed = Effect.fnUntraced(function*(place) {
     const { proxy } = nodes[place]!
     yield* proxy.cut((yield* Random.nextBoolean) ? "all" : 0)
+    // Also while the node reconnects.
+    for (let more = yield* Random.nextIntBetween(0, 4); more > 0; more--) {
+      yield* Effect.flatMap(Random.nextBetween(20, 400), Effect.sleep)
+      yield* proxy.cut("all")
+    }
     return Effect.void
   })
   return {
