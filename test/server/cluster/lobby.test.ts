@@ -183,17 +183,20 @@ describeWithRedis("lobbies that share a queue", () => {
     Effect.gen(function*() {
       const redis = yield* RedisQueue.make
       const isOpen = Latch.makeUnsafe(true)
+      const isUnderWay = Latch.makeUnsafe(false)
       const one = yield* makeNode(redis, (shared) => ({
         ...shared,
         run: (turn) =>
-          Effect.suspend(() =>
-            isOpen.isOpen() ? shared.run(turn) : Effect.fail(new SharedQueueError({ detail: "away", isFenced: false }))
-          )
+          Effect.suspend(() => {
+            if (isOpen.isOpen()) return shared.run(turn)
+            if (turn.calls.length > 0) isUnderWay.openUnsafe()
+            return Effect.fail(new SharedQueueError({ detail: "away", isFenced: false }))
+          })
       }))
       yield* one.lobby.enqueue("0")
       isOpen.closeUnsafe()
       const errors = yield* Effect.forEach(texts(2), (text) =>
-        Effect.andThen(Effect.sleep(Number(text) * 200), Effect.flip(one.lobby.enqueue(text))), {
+        Effect.andThen(text === "0" ? Effect.void : isUnderWay.await, Effect.flip(one.lobby.enqueue(text))), {
         concurrency: "unbounded"
       })
       expect(errors.map(({ message }) =>
