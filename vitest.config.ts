@@ -12,7 +12,16 @@ import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** The files that take longest. On a machine that has not run them before, vitest would begin with those that are large. */
-const longest = ["chaos/chaos", "browser/outages", "browser/pages", "hostile/hostile", "examples", "browser/hostile"]
+const longest = [
+  "chaos/chaos",
+  "cluster",
+  "browser/outages",
+  "browser/pages",
+  "hostile/hostile",
+  "cli/demoPage",
+  "examples",
+  "browser/hostile"
+]
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>) {

@@ -80,7 +80,7 @@ const sending = Effect.fnUntraced(function*(
   const one = Effect.suspend(() => send({ sender, n })).pipe(
     Effect.exit,
     Effect.tap((exit) => Effect.sync(() => Exit.isSuccess(exit) && confirmed.push(n))),
-    Effect.andThen(Effect.sleep("100 millis"))
+    Effect.andThen(Effect.sleep("250 millis"))
   )
   const fiber = yield* Effect.forkScoped(
     Effect.whileLoop({

@@ -6,6 +6,7 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Logger, Queue, Schedule } from "effect"
+import * as Module from "node:module"
 import { createInterface } from "node:readline"
 import * as VhostViews from "../../src/server/engine/VhostViews.ts"
 import { Broker, type BrokerConfig, Vhosts } from "../../src/server/index.ts"
@@ -70,6 +71,8 @@ const program = Effect.gen(function*() {
   // Whoever started it has gone.
   lines.on("close", () => process.exit(1))
   say({ ready: true })
+  // A process that is killed writes no cache for the next ones.
+  Module.flushCompileCache()
   const answer = Effect.flatMap(
     Queue.take(questions),
     (question) =>

@@ -23,8 +23,15 @@ const again = <E, R>(connection: Effect.Effect<void, E, R>, goesOn: () => boolea
 const browsers = 3
 const burst = 10
 
-/** Browsers that trigger events, until they are told to end. `client` gets them their tokens. */
-export const beginTriggering = Effect.fnUntraced(function*(url: string, client: Client.Client["Service"]) {
+/**
+ * Browsers that trigger events and wait for `pause` milliseconds after each burst, until they are told to end. `client` gets them their
+ * tokens.
+ */
+export const beginTriggering = Effect.fnUntraced(function*(
+  url: string,
+  client: Client.Client["Service"],
+  pause: number
+) {
   const triggered = new Map<number, number>()
   const confirmed = new Map<number, number>()
   const refused = new Set<number>()
@@ -47,7 +54,7 @@ export const beginTriggering = Effect.fnUntraced(function*(url: string, client: 
       if (outcome === "confirmed") confirmed.set(n, Date.now())
       if (outcome === "refused") refused.add(n)
     }
-    yield* Effect.sleep("30 millis")
+    yield* Effect.sleep(pause)
   })
   const connection = Effect.gen(function*() {
     const token = yield* client.requestSingleAccessToken("joe", ".*")

@@ -33,6 +33,8 @@ export interface Options extends World.Options {
   readonly nodes?: number | undefined
   /** What happens, default everything. */
   readonly deeds?: ReadonlyArray<string> | undefined
+  /** How long those who broadcast wait after each broadcast, default 10 milliseconds; who triggers waits three times as long. */
+  readonly pause?: number | undefined
   /** Hears from time to time how it goes. */
   readonly onProgress?: ((figures: Figures) => Effect.Effect<void>) | undefined
 }
@@ -73,6 +75,7 @@ export const run = (options: Options): Effect.Effect<Report> =>
   )
 
 const live = Effect.fnUntraced(function*(options: Options) {
+  const { pause = 10 } = options
   const folder = yield* World.temporaryFolder
   const nodes = options.nodes === undefined ? undefined : yield* Nodes.make(folder, options, options.nodes)
   const world = nodes ?? (yield* World.make(folder, options))
@@ -82,8 +85,8 @@ const live = Effect.fnUntraced(function*(options: Options) {
   const people = {
     receiving: yield* beginReceiving(urls.browsers, 4),
     listening: yield* beginListening(urls.browsers),
-    triggering: yield* beginTriggering(urls.browsers, control),
-    broadcasting: yield* beginBroadcasting(urls.backends)
+    triggering: yield* beginTriggering(urls.browsers, control, 3 * pause),
+    broadcasting: yield* beginBroadcasting(urls.backends, pause)
   }
   const { broadcasting, listening, receiving, triggering } = people
   const counts = new Map<string, number>()

@@ -20,8 +20,8 @@ export const transportOf = (url: string) =>
 /** A Client for a URL, for the scope. */
 export const clientOf = (url: string) => Effect.provide(Client.make({ url, requestTimeout }), transportOf(url))
 
-/** Two senders on a Client of each URL, until they are told to end. */
-export const beginBroadcasting = Effect.fnUntraced(function*(urls: ReadonlyArray<string>) {
+/** Two senders on a Client of each URL, which wait for `pause` milliseconds after each broadcast, until they are told to end. */
+export const beginBroadcasting = Effect.fnUntraced(function*(urls: ReadonlyArray<string>, pause: number) {
   const broadcasts: Array<Broadcast> = []
   let enough = false
   const send = Effect.fnUntraced(function*(client: Client.Client["Service"], sender: string) {
@@ -35,7 +35,7 @@ export const beginBroadcasting = Effect.fnUntraced(function*(urls: ReadonlyArray
       )
       const outcome = Result.isSuccess(result) ? { answered: tick() } : { refused: isRefusal(result.failure) }
       broadcasts.push({ sender, n, channel, begun, ...outcome })
-      yield* Effect.sleep(Result.isSuccess(result) ? "10 millis" : "50 millis")
+      yield* Effect.sleep(Result.isSuccess(result) ? pause : 50)
     }
   })
   const fibers = yield* Effect.forEach(

@@ -7,6 +7,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Logger, Schedule } from "effect"
 import * as Fs from "node:fs"
+import * as Module from "node:module"
 import { Transport, Worker } from "../../src/index.ts"
 import * as FakeTransport from "../harness/fakeTransport.ts"
 import type { Handling, Transition } from "./checker.ts"
@@ -38,7 +39,10 @@ const log = Fs.openSync(file, "a")
 let handled = 0
 const writeDown = (what: Handling | Transition) => {
   Fs.writeSync(log, `${JSON.stringify(what)}\n`)
-  if (handled++ === 0) process.stdout.write("at work\n")
+  if (handled++ > 0) return
+  process.stdout.write("at work\n")
+  // A process that is killed writes no cache for the next ones.
+  Module.flushCompileCache()
 }
 
 const bare = (transport: Transport.Transport["Service"]) =>

@@ -4,6 +4,7 @@ import { Deferred, Effect, Exit, Fiber, Layer, Logger, Queue, Redacted, Schedule
 import { TestClock } from "effect/testing"
 import { Client, EventRouter, Kosmonaut, Transport, Worker } from "../../src/index.ts"
 import type { MemoryNetwork } from "../../src/testing/index.ts"
+import { freePort } from "../chaos/processes.ts"
 import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
@@ -38,7 +39,8 @@ describe("EventRouter", () => {
 
     it.live("is built when there is no broker, and connects when there is one", () =>
       Effect.gen(function*() {
-        const { port, url } = yield* Effect.scoped(FakeBroker.make("backend"))
+        const port = yield* freePort
+        const url = Redacted.make(`wr://${token}@127.0.0.1:${port}/test`)
         const over = (reconnect: Schedule.Schedule<unknown>) =>
           Layer.build(Layer.provide(router, Kosmonaut.layer({ url, worker: { ...quick, reconnect } })))
         yield* over(Schedule.spaced("1 hour"))

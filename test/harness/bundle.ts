@@ -57,17 +57,27 @@ const build = async (folder: string): Promise<string> => {
       js: `import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);`
     },
     logLevel: "error",
-    plugins: [sourceUrls]
+    plugins: [sources]
   })
+  // Without it Node.js parses each file twice, to find out what it is.
+  Fs.writeFileSync(join(folder, "building", "package.json"), `{ "type": "module" }`)
   Fs.renameSync(join(folder, "building"), built)
   return built
 }
 
-const sourceUrls: esbuild.Plugin = {
-  name: "source URLs",
+const sources: esbuild.Plugin = {
+  name: "sources",
   setup: (build) =>
     build.onLoad({ filter: /\/(src|test|docs)\/.*\.ts$/ }, ({ path }) => ({
       loader: "ts",
-      contents: Fs.readFileSync(path, "utf8").replaceAll("import.meta.url", JSON.stringify(pathToFileURL(path).href))
+      contents: Fs.readFileSync(path, "utf8")
+        .replaceAll("import.meta.url", JSON.stringify(pathToFileURL(path).href))
+        .replace(/^import \{ ([\w, ]+) \} from "(effect|@effect\/platform-node)"$/gm, modulesOf)
     }))
 }
+
+/** Imports from the modules themselves. An import of the whole package loads all of it in every program, `redis` included. */
+const modulesOf = (line: string, names: string, from: string) =>
+  /\b[a-z]+\b(?! )/.test(names)
+    ? line
+    : names.replace(/(type )?(\w+)(, )?/g, `import $1* as $2 from "${from}/$2";`)

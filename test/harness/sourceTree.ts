@@ -30,6 +30,7 @@ export interface Module {
   readonly file: string
   readonly text: string
   readonly program: Node
+  readonly nodes: ReadonlyArray<Node>
   readonly imports: ReadonlyArray<{ readonly from: string; readonly line: number; readonly file: string | undefined }>
 }
 
@@ -48,19 +49,25 @@ export const violation = (file: string, line: number, problem: string, todo: str
 /** Parses a module by its path below `src`. */
 export const parse = (file: string, text: string): Module => {
   const program = parseAst(text, { lang: "ts" }) as unknown as Node
-  const imports = [...walk(program)].flatMap((node) => {
+  const nodes = nodesOf(program)
+  const imports = nodes.flatMap((node) => {
     const from = importOf(node)
     if (from === undefined) return []
     return [{ from, line: lineOf(text, node), file: from.startsWith(".") ? join(dirname(file), from) : undefined }]
   })
-  return { file, text, program, imports }
+  return { file, text, program, nodes, imports }
 }
 
 /** Each node of a tree, from above. */
-export function* walk(value: unknown): Generator<Node> {
-  if (typeof value !== "object" || value === null) return
-  if ("type" in value) yield value as Node
-  for (const child of Object.values(value)) yield* walk(child)
+export const nodesOf = (tree: Node): ReadonlyArray<Node> => {
+  const nodes: Array<Node> = []
+  const visit = (value: unknown): void => {
+    if (typeof value !== "object" || value === null) return
+    if ("type" in value) nodes.push(value as Node)
+    for (const child of Object.values(value)) visit(child)
+  }
+  visit(tree)
+  return nodes
 }
 
 /** What a node imports: of `import … from`, `export … from`, `import(…)` and of the type `import(…)`. */
@@ -117,3 +124,81 @@ export const formNoCycle: Rule = function*(modules) {
     if (!done.has(file)) yield* visit(file, [file])
   }
 }
+
+/** Modules and what they export have doc comments. */
+export const areDocumented: Rule = function*(modules) {
+  for (const { file, program, text } of modules) {
+    if (!/^(#!.*\n)?\/\*\*/.test(text)) {
+      yield violation(file, 1, "begins without a doc comment", "say what the module is and promises")
+    }
+    const exported = new Set<string>()
+    const symbols = new Map<string, { readonly line: number; readonly hasDoc: boolean }>()
+    let end = 0
+    for (const statement of program.body!) {
+      const comments = text.slice(end, statement.start).match(/\/\*\*[^]*?\*\//g) ?? []
+      // The first comment is the module's own, also where no import parts it from the first declaration.
+      const isDocumented = comments.length > (end === 0 ? 1 : 0)
+      for (const symbol of namesOf(statement)) {
+        if (statement.type === "ExportNamedDeclaration") exported.add(symbol)
+        const { hasDoc, line } = symbols.get(symbol) ?? { hasDoc: false, line: lineOf(text, statement) }
+        symbols.set(symbol, { line, hasDoc: hasDoc || isDocumented })
+      }
+      end = statement.end
+    }
+    for (const [symbol, { hasDoc, line }] of symbols) {
+      if (hasDoc || !exported.has(symbol)) continue
+      yield violation(file, line, `${symbol} has no doc comment`, "say what it is for, in a sentence")
+    }
+  }
+}
+
+/** How many lines a file may have, and how many lines of code a function; one whose name begins with `make` builds something. */
+interface Limits {
+  readonly file: number
+  readonly make: number
+  readonly function: number
+}
+
+/** Files and functions are no larger than `limits`, or than `large` allows those that it names. */
+export const areSmall = (limits: Limits, large: Readonly<Record<string, number>>): Rule =>
+  function*(modules) {
+    for (const { file, program, text } of modules) {
+      const sizes = [[file, text.split("\n").length - 1, limits.file, 1] as readonly [string, number, number, number]]
+      const visit = (value: unknown, name: string): void => {
+        if (typeof value !== "object" || value === null) return
+        const node = value as Partial<Node>
+        const own = node.type === undefined ? name : (node.id ?? node.key)?.name ?? name
+        if (/^(ArrowFunctionExpression|FunctionExpression|FunctionDeclaration)$/.test(node.type ?? "")) {
+          const lines = linesOfCode(text.slice(node.start, node.end))
+          const limit = own.startsWith("make") ? limits.make : limits.function
+          sizes.push([`${file} ${own}`, lines, limit, lineOf(text, node as Node)])
+        }
+        for (const child of Object.values(value)) visit(child, own)
+      }
+      visit(program, "")
+      for (const [what, lines, limit, line] of sizes) {
+        const allowed = large[what] ?? limit
+        if (lines > allowed) {
+          yield violation(
+            file,
+            line,
+            `${what} has ${lines} lines, allowed are ${allowed}`,
+            "give its parts names of their own"
+          )
+        } else if (lines < allowed && allowed > limit && lines > limit) {
+          yield violation(
+            file,
+            line,
+            `${what} has ${lines} lines, allowed are ${allowed}`,
+            "lower its number in `large`"
+          )
+        }
+      }
+      const seen = new Set(sizes.filter(([, lines, limit]) => lines > limit).map(([what]) => what))
+      for (const what of Object.keys(large)) {
+        if (what.split(" ")[0] === file && !seen.has(what)) {
+          yield violation(file, 1, `${what} is small`, "delete it from `large`")
+        }
+      }
+    }
+  }
