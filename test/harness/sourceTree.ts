@@ -59,7 +59,7 @@ export const parse = (file: string, text: string): Module => {
 }
 
 /** Each node of a tree, from above. */
-export const nodesOf = (tree: Node): ReadonlyArray<Node> => {
+const nodesOf = (tree: Node): ReadonlyArray<Node> => {
   const nodes: Array<Node> = []
   const visit = (value: unknown): void => {
     if (typeof value !== "object" || value === null) return
@@ -82,11 +82,11 @@ export const fits = (text: string, pattern: string) =>
   new RegExp(`^${pattern.replace(/[.+]/g, "\\$&").replaceAll("*", ".*")}$`).test(text)
 
 /** Lines that are neither empty nor comments. */
-export const linesOfCode = (text: string): number =>
+const linesOfCode = (text: string): number =>
   text.split("\n").filter((line) => !/^\s*($|\/\/|\/?\*)/.test(line)).length
 
 /** The names that a statement declares, or exports after all. What comes `from` elsewhere has its comment there. */
-export const namesOf = (statement: Node): ReadonlyArray<string> => {
+const namesOf = (statement: Node): ReadonlyArray<string> => {
   const { declarations = [], id } = statement.declaration ?? statement
   const specifiers = statement.source ? [] : statement.specifiers ?? []
   const nodes = [id, ...declarations.map(({ id }) => id), ...specifiers.map(({ local }) => local)]

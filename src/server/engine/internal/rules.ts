@@ -143,7 +143,7 @@ export const original = (browsersBroadcast: boolean): Rules => ({
  * How large the patterns of a list may be together, in instructions. One name is matched with all of them in one step: with 255
  * characters that takes 0.1 seconds at most.
  */
-export const maxSize = 5000
+const maxSize = 5000
 
 /** Puts rules before others, and compiles the pattern of each in a step. Fails if one does not compile, or all are too large. */
 export function* make(
