@@ -82,8 +82,7 @@ export const fits = (text: string, pattern: string) =>
   new RegExp(`^${pattern.replace(/[.+]/g, "\\$&").replaceAll("*", ".*")}$`).test(text)
 
 /** Lines that are neither empty nor comments. */
-const linesOfCode = (text: string): number =>
-  text.split("\n").filter((line) => !/^\s*($|\/\/|\/?\*)/.test(line)).length
+const linesOfCode = (text: string): number => text.split("\n").filter((line) => !/^\s*($|\/\/|\/?\*)/.test(line)).length
 
 /** The names that a statement declares, or exports after all. What comes `from` elsewhere has its comment there. */
 const namesOf = (statement: Node): ReadonlyArray<string> => {
