@@ -94,6 +94,8 @@ export const inboxes: Attack = {
   name: "inboxes",
   sentence: "have a backend send to more users than are remembered, each with browsers that come and go",
   flags: channelRule(":user history"),
+  // What the vhost may retain.
+  keeps: 64,
   run: async (target) => {
     const sockets = await users(target, 50)
     const since = { epoch: "e", position: 0 }
