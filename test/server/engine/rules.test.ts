@@ -378,7 +378,7 @@ describe("Other rules", () => {
   it.effect("are matched in turns, and apply to channels that are opened meanwhile", () =>
     Effect.gen(function*() {
       const { channels, state } = makeWorld()
-      for (let n = 0; n < 3000; n++) yield* channels.open(`a-${n}`)
+      for (let n = 0; n < 12_000; n++) yield* channels.open(`a-${n}`)
       const patterns = Array.from({ length: 20 }, (_, n) => ({ pattern: `never-${n}` }))
       const rules = Vhost.rules(...patterns, { pattern: "a-.*", maxSubscribers: 7 })
       let steps = 0
