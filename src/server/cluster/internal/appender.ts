@@ -69,7 +69,7 @@ export const make = Effect.fnUntraced(function*(
           // The next ones would wait as long again.
           if (error._tag !== "RedisCommandError") fail(queue.take(), notSent(error.message, failure.isFenced))
         })
-    }).pipe(Effect.onInterrupt(() => Effect.sync(() => fail(batch, inFlight))))
+    }).pipe(Effect.onError(() => Effect.sync(() => fail(batch, inFlight))))
   })
   yield* Effect.addFinalizer(() => Effect.sync(() => fail(queue.take(), notSent("this node has ended"))))
   const flushing = Effect.forever(Effect.andThen(queue.filled, Effect.andThen(Effect.yieldNow, flush)))
@@ -122,4 +122,8 @@ const makeQueue = () => {
 
 const notSent = (detail: string, isFenced = false) => new SharedLogError({ detail, wasAppended: "no", isFenced })
 const otherEpoch = notSent("it is another log now")
-const inFlight = new SharedLogError({ detail: "this node has ended", wasAppended: "maybe", isFenced: false })
+const inFlight = new SharedLogError({
+  detail: "nobody reads the answer of Redis",
+  wasAppended: "maybe",
+  isFenced: false
+})
