@@ -15,6 +15,7 @@ import * as Codec from "./internal/queue/codec.ts"
 import * as QueueScript from "./internal/queue/script.ts"
 import * as Keys from "./Keys.ts"
 import type { Nodes } from "./Nodes.ts"
+import type { Script } from "./Script.ts"
 
 /** The queues of all vhosts. */
 export interface RedisQueues extends Context.Service.Shape<typeof SharedQueues> {
@@ -43,6 +44,15 @@ type Listeners = Map<string, Set<() => void>>
 /** Makes the queues. `listen` wakes them; run it in a fiber. */
 export const make = (options: Options): RedisQueues => {
   const listeners: Listeners = new Map()
+  // Vhosts with the same limits, mostly all, have one.
+  const scripts = new Map<string, Script>()
+  const scriptOf = (limits: Limits): Script => {
+    const numbers = QueueScript.numbersOf(limits)
+    const key = JSON.stringify(numbers)
+    const script = scripts.get(key) ?? QueueScript.make(numbers)
+    scripts.set(key, script)
+    return script
+  }
   const onWakeUnsafe = (key: string, listener: () => void) => {
     const own = listeners.get(key) ?? new Set()
     listeners.set(key, own.add(listener))
@@ -55,9 +65,9 @@ export const make = (options: Options): RedisQueues => {
     onWakeUnsafe,
     queueOf: (vhost, limits) => {
       const base = Keys.ofVhost(vhost, "queue")
-      return queueOf(options, (listener) => onWakeUnsafe(base, listener), base, limits)
+      return queueOf(options, (listener) => onWakeUnsafe(base, listener), base, scriptOf(limits))
     },
-    remove: (vhost) => Effect.asVoid(run(options, Keys.ofVhost(vhost, "queue"), ["remove"])),
+    remove: (vhost) => Effect.asVoid(run(options, QueueScript.removal, Keys.ofVhost(vhost, "queue"), [])),
     listen: listening(options, listeners)
   }
 }
@@ -66,19 +76,19 @@ const queueOf = (
   options: Options,
   onWakeUnsafe: SharedQueue["onWakeUnsafe"],
   base: string,
-  limits: Limits
+  script: Script
 ): SharedQueue => {
   const { connection, nodes, now } = options
   const { self } = nodes
-  const head = (what: "turn" | "end") => Codec.head(what, limits, self, now?.())
   return {
     self,
     run: (turn) =>
       Effect.map(
-        run(options, base, [...head("turn"), ...Codec.encodeTurn(self, turn)]),
-        (answer) => Codec.decodeTurn(turn.calls, answer)
+        run(options, script, base, [...Codec.head("turn", now?.()), ...Codec.encodeTurn(self, turn)]),
+        (answer) => Codec.decodeTurn(self, turn.calls, answer)
       ),
-    end: (node, isCounted) => Effect.asVoid(run(options, base, [...head("end"), node, isCounted ? 1 : 0])),
+    end: (node, isCounted) =>
+      Effect.asVoid(run(options, script, base, [...Codec.head("end", now?.()), node, isCounted ? 1 : 0])),
     deadLettersAfter: (cursor) =>
       Effect.mapBoth(
         connection.run(QueueScript.lettersAfter, [`${base}:order`, `${base}:letters`], [cursor, mostLetters]),
@@ -98,9 +108,10 @@ const queueOf = (
 
 const run = (
   { nodes }: Options,
+  script: Script,
   base: string,
   args: ReadonlyArray<string | number>
-): Effect.Effect<unknown, SharedQueueError> => Effect.mapError(nodes.run(QueueScript.script, [base], args), toError)
+): Effect.Effect<unknown, SharedQueueError> => Effect.mapError(nodes.run(script, [base], args), toError)
 
 const toError = ({ _tag, message }: { readonly _tag: string; readonly message: string }) =>
   new SharedQueueError({ detail: message, isFenced: _tag === "LeaseLostError" })
