@@ -1,6 +1,6 @@
 /**
- * The event queues of vhosts in Redis. A turn of a node is one script; a node that waits for events or responses is woken by a list
- * that it pops from on a connection of its own.
+ * The event queues of vhosts in Redis. A turn of a node is one script; a node that waits for events or responses is woken by a channel
+ * that it hears.
  *
  * A turn that has failed may be repeated, see `internal/queue/turn.ts`: so nothing is done twice, whatever is lost on the way.
  */
@@ -32,9 +32,6 @@ export interface Options {
   /** The time, in milliseconds, in place of Redis' own. */
   readonly now?: (() => number) | undefined
 }
-
-/** For how many seconds a pop waits at most. */
-const wait = 2
 
 /** How many dead letters are read at once. */
 const mostLetters = 100
@@ -116,18 +113,12 @@ const run = (
 const toError = ({ _tag, message }: { readonly _tag: string; readonly message: string }) =>
   new SharedQueueError({ detail: message, isFenced: _tag === "LeaseLostError" })
 
-// What was pushed while there was no connection is still there.
+// Nobody knows what was said before it is heard.
 const listening = ({ connection, nodes }: Options, listeners: Listeners): Effect.Effect<never> => {
-  const pops = Effect.scoped(Effect.gen(function*() {
-    const reserved = yield* connection.reserve
-    for (;;) {
-      const popped = yield* reserved.send("BLMPOP", `${wait}`, "1", Keys.wake(nodes.self), "LEFT", "COUNT", "1000")
-      const [, bases] = (popped ?? ["", []]) as readonly [string, ReadonlyArray<string>]
-      for (const base of new Set(bases)) listeners.get(base)?.forEach((listener) => listener())
-    }
-  }))
+  const call = (base: string) => listeners.get(base)?.forEach((listener) => listener())
+  const hearing = connection.hear(Keys.wake(nodes.self), () => [...listeners.keys()].forEach(call), call)
   return supervised(
     "What wakes the queues in Redis",
-    Effect.forever(Effect.andThen(Effect.ignore(pops), Effect.sleep(Duration.millis(200))))
+    Effect.forever(Effect.andThen(Effect.ignore(hearing), Effect.sleep(Duration.millis(200))))
   )
 }

@@ -23,7 +23,7 @@
  * The field `-` of `b:events` is no event: as long as a hash has a long value Redis finds what is in it by hashing. Otherwise it looks through
  * all of a small one, which takes twice as long with some hundred events in a turn.
  *
- * A node that is to look into its queue is told by the list `Keys.wake`. Times are Redis' own, in milliseconds.
+ * A node that is to look into its queue is told by the channel `Keys.wake`. Times are Redis' own, in milliseconds.
  */
 
 import * as Keys from "../../Keys.ts"
@@ -143,8 +143,7 @@ function Q.wakeNodes()
   end
   for node in pairs(Q.woken) do
     if node ~= Q.self then
-      call('RPUSH', Q.wakeKey .. node, Q.base)
-      call('EXPIRE', Q.wakeKey .. node, '60')
+      call('PUBLISH', Q.wakeKey .. node, Q.base)
     end
   end
 end
