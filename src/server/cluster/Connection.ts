@@ -181,7 +181,7 @@ const hearing = (
       const before = probes
       yield* redis.send("PUBLISH", channel, "")
       yield* sleepFor(clock, probeTimeout)
-      if (probes === before) yield* Effect.fail(unheard)
+      if (probes === before) return yield* Effect.fail(unheard)
     })
     return yield* Effect.raceFirst(Effect.forever(hearAll), Effect.forever(probe))
   }).pipe(
