@@ -269,11 +269,13 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
       return malformed(`a dedupeKey is a text of 1 to ${maxDedupeKey} characters`)
     }
     const key = dedupeKey === undefined ? noId : { dedupeKey }
-    return Result.succeed(FromBrowser.Trigger({ event, data, ...key, ...traceOf(envelope), ...id }))
+    const traceparent = traceOf(envelope)
+    const trace = traceparent === undefined ? noId : { traceparent }
+    return Result.succeed(FromBrowser.Trigger({ event, data, ...key, ...trace, ...id }))
   }],
   ["request", (envelope, { id }) => {
-    const { timeout = defaultTimeout, ...payload } = envelope.payload
-    const event = text(payload.event)
+    const { timeout = defaultTimeout } = envelope.payload
+    const event = text(envelope.payload.event)
     if (isReserved(event)) return malformed(reserved)
     if (event === undefined || id === undefined) return malformed("request needs an event and an id")
     if (typeof timeout !== "number" || !(timeout >= 1 && timeout <= maxTimeout)) {
@@ -282,7 +284,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     const data = dataOf(envelope)
     return data === undefined
       ? noObject
-      : Result.succeed(FromBrowser.Request({ event, data, timeout, ...traceOf(envelope), id }))
+      : Result.succeed({ _tag: "Request", event, data, timeout, traceparent: traceOf(envelope), id })
   }],
   [
     "cancel",
@@ -345,8 +347,8 @@ const isId = (value: unknown): value is Id =>
 const isDedupeKey = (value: unknown): value is string =>
   typeof value === "string" && value !== "" && value.length <= maxDedupeKey
 // Whatever else it is, it is not a span, and does no harm.
-const traceOf = ({ payload: { traceparent } }: Envelope): { readonly traceparent?: string } =>
-  typeof traceparent === "string" && traceparent.length <= maxTraceparent ? { traceparent } : noId
+const traceOf = ({ payload: { traceparent } }: Envelope): string | undefined =>
+  typeof traceparent === "string" && traceparent.length <= maxTraceparent ? traceparent : undefined
 const isPosition = (value: unknown): value is number => Number.isSafeInteger(value) && value as number >= 0
 
 const isSince = (value: unknown): value is Since & Json.JsonObject =>

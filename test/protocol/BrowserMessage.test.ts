@@ -240,13 +240,14 @@ describe("BrowserMessage", () => {
       FromBrowser.Request({
         event: "chat/rename",
         data: new JsonText.ObjectText(`{"n":1.0}`),
+        traceparent: undefined,
         timeout: 250,
         id: "a"
       })
     ],
     [
       `{"request":{"event":"chat/rename","id":7}}`,
-      FromBrowser.Request({ event: "chat/rename", data: data(), timeout: 5000, id: 7 })
+      FromBrowser.Request({ event: "chat/rename", data: data(), timeout: 5000, traceparent: undefined, id: 7 })
     ],
     [`{"cancel":{"id":7}}`, FromBrowser.Cancel({ id: 7 })],
     [`{"auth":{"token":"abc","id":-1}}`, FromBrowser.Authenticate({ token: "abc", id: -1 })],

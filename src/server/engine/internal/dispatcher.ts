@@ -24,6 +24,7 @@ import {
   type QueueUnavailableError,
   sizeOf
 } from "../EventQueue.ts"
+import * as Pending from "../Pending.ts"
 import * as LocalQueue from "./localQueue.ts"
 import { noLifecycleWorker, notQueued, tooLarge } from "./refusal.ts"
 import * as Requests from "./requests.ts"
@@ -227,7 +228,7 @@ export const enqueue = (
   const lane = Lifecycle.isIn(json) ? "lifecycle" : "events"
   if (lane === "lifecycle" && workers.capacity.lifecycle.workers === 0) return Exit.fail(noLifecycleWorker)
   const enqueued = queue.enqueue(options === undefined ? { lane, json, origin } : { lane, json, origin, ...options })
-  return Exit.isExit(enqueued) && Exit.isSuccess(enqueued)
+  return Pending.isDone(enqueued) && Exit.isSuccess(enqueued)
     ? Exit.void
     : Effect.mapError(Effect.asVoid(enqueued), toStatusError)
 }
@@ -244,7 +245,7 @@ export const emit = ({ counted, largest, queue }: State, { data, event }: Event)
     return false
   }
   const enqueued = queue.enqueue({ lane: "lifecycle", json })
-  return Exit.isExit(enqueued) && Exit.isSuccess(enqueued)
+  return Pending.isDone(enqueued) && Exit.isSuccess(enqueued)
 }
 
 // Requeues due events, sends heartbeats, and returns the workers that have timed out.
