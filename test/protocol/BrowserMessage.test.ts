@@ -303,7 +303,7 @@ describe("BrowserMessage", () => {
   ])("of a browser may be a batch: %.40s", (message, expected) => {
     const batch = BrowserMessage.batch(message)
     if (batch === undefined) expect(expected).toBeUndefined()
-    else if (Result.isSuccess(batch)) expect(batch.success).toEqual(expected)
+    else if (Result.isSuccess(batch)) expect(batch.success).toEqual(Array.from(expected, BrowserMessage.read))
     else expect(batch.failure.detail).toContain(expected)
   })
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { type InternalError, NoWorkerError } from "../../../protocol/KosmonautError.ts"
 import { shared } from "../../domain/sharedError.ts"
-import { type EventQueue, type RequestResult, sizeOf } from "../EventQueue.ts"
+import type { EventQueue, RequestResult } from "../EventQueue.ts"
 import * as Pending from "../Pending.ts"
 import { notQueued, tooLarge } from "./refusal.ts"
 import type { Timeline } from "./timeline.ts"
@@ -62,7 +62,7 @@ export const make = (queue: () => EventQueue, timeline: Timeline, largest: numbe
   return {
     enqueue: (request) => {
       const { event, json, origin, timeout } = request
-      const error = tooLarge(sizeOf(json, origin) + timeSize, largest)
+      const error = tooLarge(json, origin, timeSize, largest)
       if (error !== undefined) {
         counted.refused++
         return Exit.fail(error)
