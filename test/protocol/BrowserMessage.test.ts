@@ -299,11 +299,12 @@ describe("BrowserMessage", () => {
     [`[{"close":{}}`, "JSON array"],
     [`[{"close":{}}]]`, "JSON array"],
     [`[${Array.from({ length: 257 }, () => "1").join()}]`, "at most 256"],
-    ["[".repeat(300) + "]".repeat(300), "JSON array"]
+    ["[".repeat(300) + "]".repeat(300), "JSON array"],
+    [`[{"ping":{}},{"trigger":{"event":"\ud800"}}]`, "Unicode"]
   ])("of a browser may be a batch: %.40s", (message, expected) => {
     const batch = BrowserMessage.batch(message)
     if (batch === undefined) expect(expected).toBeUndefined()
-    else if (Result.isSuccess(batch)) expect(batch.success).toEqual(Array.from(expected, BrowserMessage.read))
+    else if (Result.isSuccess(batch)) expect(batch.success).toEqual(Array.from(expected ?? [], BrowserMessage.read))
     else expect(batch.failure.detail).toContain(expected)
   })
 
