@@ -240,13 +240,14 @@ describe("BrowserMessage", () => {
       FromBrowser.Request({
         event: "chat/rename",
         data: new JsonText.ObjectText(`{"n":1.0}`),
+        traceparent: undefined,
         timeout: 250,
         id: "a"
       })
     ],
     [
       `{"request":{"event":"chat/rename","id":7}}`,
-      FromBrowser.Request({ event: "chat/rename", data: data(), timeout: 5000, id: 7 })
+      FromBrowser.Request({ event: "chat/rename", data: data(), timeout: 5000, traceparent: undefined, id: 7 })
     ],
     [`{"cancel":{"id":7}}`, FromBrowser.Cancel({ id: 7 })],
     [`{"auth":{"token":"abc","id":-1}}`, FromBrowser.Authenticate({ token: "abc", id: -1 })],
@@ -298,11 +299,12 @@ describe("BrowserMessage", () => {
     [`[{"close":{}}`, "JSON array"],
     [`[{"close":{}}]]`, "JSON array"],
     [`[${Array.from({ length: 257 }, () => "1").join()}]`, "at most 256"],
-    ["[".repeat(300) + "]".repeat(300), "JSON array"]
+    ["[".repeat(300) + "]".repeat(300), "JSON array"],
+    [`[{"ping":{}},{"trigger":{"event":"\ud800"}}]`, "Unicode"]
   ])("of a browser may be a batch: %.40s", (message, expected) => {
     const batch = BrowserMessage.batch(message)
     if (batch === undefined) expect(expected).toBeUndefined()
-    else if (Result.isSuccess(batch)) expect(batch.success).toEqual(expected)
+    else if (Result.isSuccess(batch)) expect(batch.success).toEqual(Array.from(expected ?? [], BrowserMessage.read))
     else expect(batch.failure.detail).toContain(expected)
   })
 

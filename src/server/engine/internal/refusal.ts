@@ -3,11 +3,22 @@
  */
 
 import { InternalError } from "../../../protocol/KosmonautError.ts"
-import type { QueueFullError, QueueUnavailableError } from "../EventQueue.ts"
+import { type QueueFullError, type QueueUnavailableError, sizeOf } from "../EventQueue.ts"
 
-/** The error of an event of so many bytes, if a worker's connection cannot carry it. */
-export const tooLarge = (size: number, largest: number): InternalError | undefined =>
-  size > largest ? new InternalError({ detail: `the event has ${size} bytes, the limit is ${largest}` }) : undefined
+/** The error of an event, if a worker's connection cannot carry it and `more` bytes. */
+export const tooLarge = (
+  json: string,
+  origin: string | undefined,
+  more: number,
+  largest: number
+): InternalError | undefined => {
+  // A code unit has at most three bytes: only what may be too much is counted exactly.
+  if (3 * (json.length + (origin === undefined ? 0 : origin.length)) + more <= largest) return undefined
+  const size = sizeOf(json, origin) + more
+  return size > largest
+    ? new InternalError({ detail: `the event has ${size} bytes, the limit is ${largest}` })
+    : undefined
+}
 
 /** The error of an event that is not queued, or may not be. */
 export const notQueued = (error: QueueFullError | QueueUnavailableError): InternalError => {
