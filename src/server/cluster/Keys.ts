@@ -4,7 +4,7 @@
  */
 
 /** The version of what is in Redis under these names. Nodes that write another one do not share it. */
-export const layoutVersion = 4
+export const layoutVersion = 5
 
 /** What begins the names of all of them. */
 export const prefix = "kosmonaut:"

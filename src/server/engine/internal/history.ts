@@ -10,7 +10,7 @@
  */
 
 import { constVoid } from "effect/Function"
-import { ownText } from "./ownText.ts"
+import { flatten, ownText } from "./ownText.ts"
 
 /** The limits of one channel. */
 export interface ChannelLimits {
@@ -31,7 +31,7 @@ export interface Limits {
 /** A broadcast that is retained. */
 export interface Entry {
   readonly position: number
-  /** The message to browsers, without its position. */
+  /** The message to browsers, with its position. */
   readonly message: string
   readonly exceptSid: string | undefined
   /** Its bytes in memory, and at least two thirds of its bytes in an outbound queue. */
@@ -165,14 +165,14 @@ export const close = (histories: Histories, history: History): void => {
   while (history.first < history.entries.length) drop(histories, history)
 }
 
-/** What is known of a broadcast when it is appended. */
+/** What is known of a broadcast when it is appended. Its message is not cut out of another text. */
 export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
 
 /**
  * Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. `onEmptied` is not called,
- * and not set afterwards. Returns the message in one piece, from which other texts are made fastest.
+ * and not set afterwards.
  */
-export const append = (histories: Histories, history: History, broadcast: Broadcast): string => {
+export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
   // If all earlier ones are too old, that must not close the channel which this one is for.
   history.onEmptied = undefined
   const now = histories.now()
@@ -180,7 +180,6 @@ export const append = (histories: Histories, history: History, broadcast: Broadc
   const entry = add(histories, history, broadcast, now)
   histories.recorder?.retained(entry)
   dropExcess(histories, history)
-  return entry.message
 }
 
 /** Appends a broadcast of earlier, which is recorded already. `at` is no earlier than that of the one before. */
@@ -197,11 +196,10 @@ export const add = (
   at: number
 ): Entry => {
   const { total } = histories
-  const own = ownText(message)
-  const size = overhead + 2 * (own.length + (exceptSid?.length ?? 0))
+  const size = overhead + 2 * (message.length + (exceptSid?.length ?? 0))
   const entry: Entry = {
     position,
-    message: own,
+    message: flatten(message),
     exceptSid: exceptSid && ownText(exceptSid),
     size,
     at,
