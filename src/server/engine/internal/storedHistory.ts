@@ -29,7 +29,7 @@ export interface Stored {
 
 /** Records in a journal what is retained and dropped. */
 export const recorder = (journal: Journal.Journal, clock: Clock.Clock): History.Recorder => ({
-  retained: ({ exceptSid, history, message: positioned, position }) => {
+  retained: (history, { exceptSid, message: positioned, position }) => {
     const { entries, first, channel: { isOnDemand, name: channel } } = history
     // Before that there is nothing to restore of it.
     if (isOnDemand && entries.length - first === 1) journal.updated(entryOf(history))
@@ -41,7 +41,7 @@ export const recorder = (journal: Journal.Journal, clock: Clock.Clock): History.
         : { _tag: "Broadcast", position, channel, message, exceptSid, at }
     )
   },
-  dropped: ({ history, position }) => {
+  dropped: (history, { position }) => {
     journal.deleted("Broadcast", position)
     journal.updated(entryOf(history))
   },
