@@ -54,5 +54,5 @@ export const ended = (vhost: string): string => ofVhost(vhost, "ended")
 /** What begins the names of the snapshots of a vhost's log; the offset follows. Each is a list of its parts. */
 export const snapshot = (vhost: string): string => ofVhost(vhost, "snapshot:")
 
-/** A list: the queues that a node is to look into. */
+/** A channel: the queues that a node is to look into, and empty messages by which it sees that it hears. */
 export const wake = (node: string): string => `${prefix}wake:${node}`
