@@ -132,10 +132,10 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
     reading: <A, E>(pull: Effect.Effect<A, E>): Effect.Effect<A, E> =>
       Effect.suspend(() => {
         silentSince = clock.nowUnsafe()
-        return Effect.tap(pull, () =>
-          Effect.sync(() => {
-            silentSince = undefined
-          }))
+        return Effect.map(pull, (messages) => {
+          silentSince = undefined
+          return messages
+        })
       }),
     watch: Effect.gen(function*() {
       for (;;) {
