@@ -69,21 +69,19 @@ const makeConsumer = <E, R>(
   let draining = false
 
   // `Done` is the end of the inbox only here; a handler that fails with a `Done` has failed.
-  const next = Effect.asSome(Queue.take(inbox)).pipe(Effect.catchTag("Done", () => Effect.succeedNone))
+  const next = Effect.catchTag(Queue.take(inbox), "Done", () => Effect.undefined)
+  const end = Effect.sync(() => {
+    if (--inFlight === 0) idle.openUnsafe()
+  })
   const run = Effect.gen(function*() {
     for (;;) {
       const item = yield* next
-      if (item._tag === "None") return
-      if (draining && releaseUnsafe(item.value)) continue
-      if (!beginUnsafe(item.value)) continue
+      if (item === undefined) return
+      if (draining && releaseUnsafe(item)) continue
+      if (!beginUnsafe(item)) continue
       inFlight++
       idle.closeUnsafe()
-      yield* Effect.ensuring(
-        handle(item.value),
-        Effect.sync(() => {
-          if (--inFlight === 0) idle.openUnsafe()
-        })
-      )
+      yield* Effect.ensuring(handle(item), end)
     }
   }).pipe(Effect.catchCause(onFailure))
 
