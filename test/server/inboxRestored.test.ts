@@ -24,6 +24,7 @@ const join = Effect.fnUntraced(function*(vhost: Vhosts.Vhost, uid: string, paylo
   const token = yield* vhost.accessTokens.issue(uid, "none")
   yield* send("auth", { token: Redacted.value(token) })
   const [first, ...rest] = (yield* send("subscribe", { channel: ":user", ...payload })) as ReadonlyArray<Received>
+  for (const message of rest) expect(message).toMatchObject({ ":user": expect.any(Number) })
   yield* session.end(false)
   return { ...first![":subscribed"], heard: rest.map(({ news }) => news.n) } as Received
 })
