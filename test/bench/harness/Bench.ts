@@ -3,6 +3,7 @@
  * so that what disturbs the machine disturbs all. Ratios are of figures of the same round.
  */
 import type { AnyParty } from "./party.ts"
+import * as Processor from "./processor.ts"
 import * as Usage from "./usage.ts"
 
 /** What one turn of a contestant gave: a figure for each metric, and of how many operations. */
@@ -57,7 +58,16 @@ export interface Result extends Metric {
 export interface Options {
   readonly quick: boolean
   readonly rounds: number
+  /** Whether what is marked for that is profiled, and told. */
   readonly profile: boolean
+  /** Whether the figures are for the page, with profiles of what it shows. */
+  readonly svg: boolean
+}
+
+/** Who hears what was measured. */
+export interface Listener {
+  readonly onResult: (result: Result) => void
+  readonly onProfile: (profile: Processor.Profiled) => void
 }
 
 /** What a scenario measures with. */
@@ -101,7 +111,7 @@ export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
 }
 
 /** Measures for a scenario, and hands on each result. */
-export const make = (options: Options, scenario: string, onResult: (result: Result) => void): Bench => {
+export const make = (options: Options, scenario: string, { onProfile, onResult }: Listener): Bench => {
   const turn = options.quick ? 120 : 400
   const warm = new WeakMap<AnyParty, Set<string>>()
   return {
@@ -146,8 +156,12 @@ export const make = (options: Options, scenario: string, onResult: (result: Resu
           })
         })
       })
-      if (profile && options.profile) {
-        for (const contestant of contestants) await profileOf(`${scenario}: ${title}`, contestant, turn)
+      for (const contestant of contestants) {
+        const place = [scenario, title, contestant.name] as const
+        const isWhole = profile && options.profile
+        if (!isWhole && !(options.svg && Processor.isShown(place))) continue
+        progress(`${scenario}: ${title}, profile of ${contestant.name}`)
+        onProfile({ place, ...await profilesOf(contestant, isWhole) })
       }
     },
     add: (title, metric, samples) => {
@@ -195,29 +209,28 @@ const turnOf = async (contestant: Contestant, milliseconds: number): Promise<Tur
 
 const usageOf = (turns: ReadonlyArray<Turn>): Record<string, Usage.Usage> =>
   Object.fromEntries(
-    Object.keys(turns[0]!.usage).map((name) => {
-      const median = (of: keyof Usage.Usage) => spreadOf(turns.map(({ usage }) => usage[name]![of])).median
-      return [name, { cpu: median("cpu"), reads: median("reads"), writes: median("writes"), bytes: median("bytes") }]
-    })
+    Object.keys(turns[0]!.usage).map((name) => [
+      name,
+      Usage.map((of) => spreadOf(turns.map(({ usage }) => usage[name]![of])).median)
+    ])
   )
 
-const profileOf = async (title: string, { name, parties = {}, run }: Contestant, milliseconds: number) => {
-  const all = Object.entries(parties)
-  await Promise.all(all.map(([, party]) => party.call("startProfile")))
-  await run(Math.max(milliseconds, 2000))
-  for (const [process, party] of all) {
-    const { busyMilliseconds, functions } = await party.call("stopProfile")
-    say(`\n${title}, ${name}: the process "${process}" was busy for ${busyMilliseconds.toFixed(0)} ms`)
-    for (const { name, percent } of functions) say(`${percent.toFixed(1).padStart(6)} %  ${name}`)
-  }
+const profilesOf = async ({ parties = {}, run }: Contestant, isWhole: boolean) => {
+  const all = async <A>(ask: (party: AnyParty) => Promise<A>): Promise<Record<string, A>> =>
+    Object.fromEntries(
+      await Promise.all(Object.entries(parties).map(async ([name, party]) => [name, await ask(party)] as const))
+    )
+  await all((party) => party.call("startProfile"))
+  await run(isWhole ? 2000 : 1000)
+  const processes = await all((party) => party.call("stopProfile"))
+  if (!isWhole) return { processes, allocations: {} }
+  // In a turn of its own, since to watch it takes time.
+  await all((party) => party.call("startAllocations"))
+  await run(2000)
+  return { processes, allocations: await all((party) => party.call("stopAllocations")) }
 }
 
 /** Says where the benchmark is, on a terminal. */
 export const progress = (text: string): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
-}
-
-const say = (line: string) => {
-  progress("")
-  process.stderr.write(`${line}\n`)
 }
