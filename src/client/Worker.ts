@@ -296,8 +296,8 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
   const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
   const { onException, onMessage, retry } = handlers
   return (item: Item): Effect.Effect<unknown, E3, R | R2 | R3> => {
-    // Suspended, so that what a handler throws is a defect like any other.
-    const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
+    // Within a step of the fiber, so that what a handler throws is a defect like any other.
+    const handled = Effect.withFiber((fiber): Effect.Effect<unknown, E | E2, R | R2> => {
       if (Result.isFailure(item)) return onError(new ProtocolError({ reason: item.failure }))
       const message = makeMessage(item.success)
       const handler = Handler.retried(
@@ -306,6 +306,7 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
       )
       const { deadline } = item.success
       return Handler.run(
+        fiber,
         item.success,
         message,
         endpoint,
