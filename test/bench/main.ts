@@ -44,7 +44,7 @@ const usage = `npm run bench -- [options]
   --rounds <n>      how many rounds, default 5, or 2 with --quick
   --compare <file>  afterwards, what is worse or better than in a saved run, as the last one in test/bench/results.json;
                     the exit status is 1 if something is worse
-  --profile         afterwards, where the processes of some of it spend their time, and what they allocate
+  --profile         what the processes of the headline rows do with their time, and what they allocate
   --svg             draws docs/performance.svg and writes the tables of docs/performance.md
 `
 
@@ -72,6 +72,7 @@ const read = () => {
 interface Run {
   readonly setting: Report.Setting
   readonly results: ReadonlyArray<Bench.Result>
+  readonly profiles: ReadonlyArray<Processor.Profiled>
 }
 
 /** Read before it is measured: it may be the file that is written then. */
@@ -129,7 +130,7 @@ const main = async (): Promise<void> => {
     versions: versions()
   }
   console.log(Report.settingText(setting))
-  writeFileSync(file("results.json"), `${JSON.stringify({ setting, results } satisfies Run, null, 2)}\n`)
+  writeFileSync(file("results.json"), `${JSON.stringify({ setting, results, profiles } satisfies Run, null, 2)}\n`)
   if (options.svg) Document.write(results, profiles, setting)
   if (options.saved === undefined) return
   const changes = Comparison.compare(options.saved.results, results)

@@ -58,9 +58,9 @@ export interface Result extends Metric {
 export interface Options {
   readonly quick: boolean
   readonly rounds: number
-  /** Whether what is marked for that is profiled, and told. */
+  /** Whether profiles are wanted of what the page shows, with what is allocated. */
   readonly profile: boolean
-  /** Whether the figures are for the page, with profiles of what it shows. */
+  /** Whether the figures are for the page. */
   readonly svg: boolean
 }
 
@@ -81,7 +81,7 @@ export interface Bench extends Options {
     title: string,
     metrics: ReadonlyArray<Metric>,
     contestants: ReadonlyArray<Contestant>,
-    options?: { readonly rounds?: number; readonly warmUp?: boolean; readonly profile?: boolean }
+    options?: { readonly rounds?: number; readonly warmUp?: boolean }
   ) => Promise<void>
   /** A result that was made otherwise. */
   readonly add: (title: string, metric: Metric, samples: Readonly<Record<string, ReadonlyArray<number>>>) => void
@@ -89,6 +89,9 @@ export interface Bench extends Options {
 
 /** The name of what does the least that is possible: the programs of `floors`. */
 export const floor = "bytes over TCP"
+
+/** How long a profile takes, in milliseconds. */
+const profiled = 1000
 
 /** A metric that more is better of. */
 export const rate = (what: string): Metric => ({ name: what, unit: `${what}/s`, better: "more" })
@@ -119,7 +122,7 @@ export const make = (options: Options, scenario: string, { onProfile, onResult }
     scenario,
     turn,
     few: Math.ceil(options.rounds * 0.6),
-    compare: async (title, metrics, contestants, { profile = false, rounds = options.rounds, warmUp = true } = {}) => {
+    compare: async (title, metrics, contestants, { rounds = options.rounds, warmUp = true } = {}) => {
       const runs = contestants.map((contestant) => ({ contestant, outcomes: new Array<Turn>() }))
       for (const contestant of warmUp ? contestants : []) {
         if (isWarm(warm, contestant)) continue
@@ -158,10 +161,9 @@ export const make = (options: Options, scenario: string, { onProfile, onResult }
       })
       for (const contestant of contestants) {
         const place = [scenario, title, contestant.name] as const
-        const isWhole = profile && options.profile
-        if (!isWhole && !(options.svg && Processor.isShown(place))) continue
+        if (!(options.profile || options.svg) || !Processor.isShown(place)) continue
         progress(`${scenario}: ${title}, profile of ${contestant.name}`)
-        onProfile({ place, ...await profilesOf(contestant, isWhole) })
+        onProfile({ place, ...await profilesOf(contestant, options.profile) })
       }
     },
     add: (title, metric, samples) => {
@@ -215,18 +217,18 @@ const usageOf = (turns: ReadonlyArray<Turn>): Record<string, Usage.Usage> =>
     ])
   )
 
-const profilesOf = async ({ parties = {}, run }: Contestant, isWhole: boolean) => {
+const profilesOf = async ({ parties = {}, run }: Contestant, withAllocations: boolean) => {
   const all = async <A>(ask: (party: AnyParty) => Promise<A>): Promise<Record<string, A>> =>
     Object.fromEntries(
       await Promise.all(Object.entries(parties).map(async ([name, party]) => [name, await ask(party)] as const))
     )
   await all((party) => party.call("startProfile"))
-  await run(isWhole ? 2000 : 1000)
+  await run(profiled)
   const processes = await all((party) => party.call("stopProfile"))
-  if (!isWhole) return { processes, allocations: {} }
+  if (!withAllocations) return { processes, allocations: {} }
   // In a turn of its own, since to watch it takes time.
   await all((party) => party.call("startAllocations"))
-  await run(2000)
+  await run(profiled)
   return { processes, allocations: await all((party) => party.call("stopAllocations")) }
 }
 
