@@ -258,7 +258,8 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
       ? noObject
       : Result.succeed(FromBrowser.Broadcast({ channel, event, data, trigger, ...id }))
   }],
-  ["trigger", (envelope, id) => {
+  // Most of what browsers send: it is not copied.
+  ["trigger", (envelope, { id }) => {
     const event = text(envelope.payload.event)
     if (isReserved(event)) return malformed(reserved)
     if (event === undefined) return malformed("trigger needs an event")
@@ -268,8 +269,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     if (dedupeKey !== undefined && !isDedupeKey(dedupeKey)) {
       return malformed(`a dedupeKey is a text of 1 to ${maxDedupeKey} characters`)
     }
-    const key = dedupeKey === undefined ? noId : { dedupeKey }
-    return Result.succeed(FromBrowser.Trigger({ event, data, ...key, ...traceOf(envelope), ...id }))
+    return Result.succeed({ _tag: "Trigger", event, data, dedupeKey, traceparent: traceOf(envelope), id })
   }],
   ["request", (envelope, { id }) => {
     const { timeout = defaultTimeout, ...payload } = envelope.payload
@@ -282,7 +282,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     const data = dataOf(envelope)
     return data === undefined
       ? noObject
-      : Result.succeed(FromBrowser.Request({ event, data, timeout, ...traceOf(envelope), id }))
+      : Result.succeed(FromBrowser.Request({ event, data, timeout, traceparent: traceOf(envelope), id }))
   }],
   [
     "cancel",
@@ -345,8 +345,8 @@ const isId = (value: unknown): value is Id =>
 const isDedupeKey = (value: unknown): value is string =>
   typeof value === "string" && value !== "" && value.length <= maxDedupeKey
 // Whatever else it is, it is not a span, and does no harm.
-const traceOf = ({ payload: { traceparent } }: Envelope): { readonly traceparent?: string } =>
-  typeof traceparent === "string" && traceparent.length <= maxTraceparent ? { traceparent } : noId
+const traceOf = ({ payload: { traceparent } }: Envelope): string | undefined =>
+  typeof traceparent === "string" && traceparent.length <= maxTraceparent ? traceparent : undefined
 const isPosition = (value: unknown): value is number => Number.isSafeInteger(value) && value as number >= 0
 
 const isSince = (value: unknown): value is Since & Json.JsonObject =>

@@ -21,8 +21,7 @@ import {
   Outcome,
   type Queued,
   type QueueFullError,
-  type QueueUnavailableError,
-  sizeOf
+  type QueueUnavailableError
 } from "../EventQueue.ts"
 import * as LocalQueue from "./localQueue.ts"
 import { noLifecycleWorker, notQueued, tooLarge } from "./refusal.ts"
@@ -222,7 +221,7 @@ export const enqueue = (
   origin: string | undefined,
   options: Pick<Enqueue, "delay" | "dedupeKey"> | undefined
 ): Effect.Effect<void, InternalError> => {
-  const error = tooLarge(sizeOf(json, origin), largest)
+  const error = tooLarge(json, origin, largest)
   if (error !== undefined) return Exit.fail(error)
   const lane = Lifecycle.isIn(json) ? "lifecycle" : "events"
   if (lane === "lifecycle" && workers.capacity.lifecycle.workers === 0) return Exit.fail(noLifecycleWorker)
@@ -239,7 +238,7 @@ const toStatusError = (error: QueueFullError | NoWorkerError | QueueUnavailableE
 export const emit = ({ counted, largest, queue }: State, { data, event }: Event): boolean => {
   if (!queue.isAttended()) return false
   const json = JSON.stringify({ [event]: data })
-  if (sizeOf(json, undefined) > largest) {
+  if (tooLarge(json, undefined, largest) !== undefined) {
     counted.tooLarge++
     return false
   }

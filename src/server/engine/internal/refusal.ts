@@ -3,11 +3,22 @@
  */
 
 import { InternalError } from "../../../protocol/KosmonautError.ts"
-import type { QueueFullError, QueueUnavailableError } from "../EventQueue.ts"
+import { type QueueFullError, type QueueUnavailableError, sizeOf } from "../EventQueue.ts"
 
-/** The error of an event of so many bytes, if a worker's connection cannot carry it. */
-export const tooLarge = (size: number, largest: number): InternalError | undefined =>
-  size > largest ? new InternalError({ detail: `the event has ${size} bytes, the limit is ${largest}` }) : undefined
+/** The error of an event that a worker's connection cannot carry; `extra` bytes belong to it beside its texts. */
+export const tooLarge = (
+  json: string,
+  origin: string | undefined,
+  largest: number,
+  extra: number = 0
+): InternalError | undefined => {
+  // A code unit has at most three bytes: only what may be too much is counted exactly.
+  if (3 * (json.length + (origin?.length ?? 0)) + extra <= largest) return undefined
+  const size = sizeOf(json, origin) + extra
+  return size > largest
+    ? new InternalError({ detail: `the event has ${size} bytes, the limit is ${largest}` })
+    : undefined
+}
 
 /** The error of an event that is not queued, or may not be. */
 export const notQueued = (error: QueueFullError | QueueUnavailableError): InternalError => {

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import { type InternalError, NoWorkerError } from "../../../protocol/KosmonautError.ts"
 import { shared } from "../../domain/sharedError.ts"
-import { type EventQueue, type RequestResult, sizeOf } from "../EventQueue.ts"
+import type { EventQueue, RequestResult } from "../EventQueue.ts"
 import { notQueued, tooLarge } from "./refusal.ts"
 import type { Timeline } from "./timeline.ts"
 
@@ -60,7 +60,7 @@ export const make = (queue: () => EventQueue, timeline: Timeline, largest: numbe
     enqueue: (request) =>
       Effect.suspend(() => {
         const { event, json, origin, timeout } = request
-        const error = tooLarge(sizeOf(json, origin) + timeSize, largest)
+        const error = tooLarge(json, origin, largest, timeSize)
         if (error !== undefined) {
           counted.refused++
           return Effect.fail(error)
