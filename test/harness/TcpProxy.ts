@@ -16,6 +16,8 @@ export interface TcpProxy {
   readonly cutsAtNext: () => number
   /** Forwards nothing until it is told to go on as often as it was told to stall. Connections stand, and new ones do. */
   readonly stall: Effect.Effect<void>
+  /** Forwards nothing any more on the connection of this place. */
+  readonly stallOne: (which: number) => Effect.Effect<void>
   readonly goOn: Effect.Effect<void>
 }
 
@@ -96,6 +98,7 @@ export const make = Effect.fnUntraced(function*(
     stall: Effect.sync(() => {
       if (stalls++ === 0) pairs.forEach(part)
     }),
+    stallOne: (which) => Effect.sync(() => part([...pairs][which]!)),
     goOn: Effect.sync(() => {
       if (--stalls === 0) pairs.forEach(join)
     })

@@ -58,8 +58,8 @@ export const make = Effect.gen(function*() {
         const used: Array<string> = []
         for (const key of (yield* connection.send("KEYS", `${base}*`)) as ReadonlyArray<string>) {
           const name = key.slice(base.length)
-          const isHash = name === ":events" || name.startsWith(":claims:")
-          const fields = isHash ? ((yield* connection.send("HKEYS", key)) as ReadonlyArray<string>).join() : ""
+          const hasField = name === ":events"
+          const fields = hasField ? ((yield* connection.send("HKEYS", key)) as ReadonlyArray<string>).join() : ""
           if (fields !== "-") used.push(name)
         }
         return used

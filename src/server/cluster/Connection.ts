@@ -11,8 +11,10 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type * as Redis from "effect/persistence/Redis"
+import * as Queue from "effect/Queue"
 import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -40,6 +42,15 @@ export interface Connection extends Reserved {
    * fail.
    */
   readonly reserve: Effect.Effect<Reserved, RedisConnectionError, Scope.Scope>
+  /**
+   * Hears a channel on a connection of its own, until that or the connection is lost or replaced: then it fails. `begun` is called once
+   * everything that is published from then on is heard. What is published meanwhile to a channel that nobody hears is lost.
+   */
+  readonly hear: (
+    channel: string,
+    begun: () => void,
+    heard: (message: string) => void
+  ) => Effect.Effect<never, Link.CommandError>
   /** Replaces the connection, since it was found not to work. */
   readonly replace: (why: string) => Effect.Effect<void>
   /** Whether there is one that works. */
@@ -122,6 +133,12 @@ export const make = Effect.fnUntraced(function*(
             )
         }))
     ),
+    hear: (channel, begun, heard) =>
+      Effect.flatMap(current, (on) =>
+        Effect.raceFirst(
+          detached(hearing(on.redis, clock, channel, begun, heard)),
+          Effect.andThen(on.ended, Effect.fail(replaced))
+        )),
     replace: (why) => Effect.sync(() => link?.end(why)),
     isConnected: () => link !== undefined,
     lostFor: () => link === undefined ? clock.nowUnsafe() - lostAt : 0
@@ -142,6 +159,49 @@ const reserving = ({ ended, redis }: Link.Link) =>
     Effect.mapError(redis.reserve, Link.connectionError),
     Effect.andThen(ended, Effect.fail(replaced))
   ).pipe(Effect.catchCauseIf(Cause.hasInterruptsOnly, () => Effect.fail(replaced)))
+
+// What a node says to itself shows that it hears: a connection may be lost without that anybody says so.
+const hearing = (
+  redis: Redis.Redis["Service"],
+  clock: AwakeClock.AwakeClock,
+  channel: string,
+  begun: () => void,
+  heard: (message: string) => void
+): Effect.Effect<never, Link.CommandError> =>
+  Effect.gen(function*() {
+    const messages = yield* redis.subscribe(channel)
+    let probes = 0
+    const hearAll = Effect.map(Queue.takeAll(messages), (all) => {
+      for (const { message } of all) {
+        if (message !== "") heard(message)
+        else if (probes++ === 0) begun()
+      }
+    })
+    const probe = Effect.gen(function*() {
+      const before = probes
+      yield* redis.send("PUBLISH", channel, "")
+      yield* sleepFor(clock, probeTimeout)
+      if (probes === before) yield* Effect.fail(unheard)
+    })
+    return yield* Effect.raceFirst(Effect.forever(hearAll), Effect.forever(probe))
+  }).pipe(
+    Effect.mapError((error) => error._tag === "RedisError" ? Link.commandError(error) : error),
+    Effect.scoped
+  )
+
+// Whoever gives it up does not wait: to subscribe takes long where Redis stands still, and cannot be interrupted.
+const detached = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(
+      Effect.forkDetach(effect),
+      (fiber) => Effect.onInterrupt(restore(Fiber.join(fiber)), () => Effect.sync(() => fiber.interruptUnsafe()))
+    )
+  )
+
+const unheard = new RedisConnectionError({
+  detail: `what was published was not heard within ${probeTimeout / 1000} s`,
+  maybeExecuted: false
+})
 
 // A primary that has become a replica does not say so by itself.
 const sent = (link: Link.Link, command: Effect.Effect<unknown, Redis.RedisError>) =>

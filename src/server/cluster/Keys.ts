@@ -4,7 +4,7 @@
  */
 
 /** The version of what is in Redis under these names. Nodes that write another one do not share it. */
-export const layoutVersion = 4
+export const layoutVersion = 5
 
 /** What begins the names of all of them. */
 export const prefix = "kosmonaut:"
@@ -54,5 +54,5 @@ export const ended = (vhost: string): string => ofVhost(vhost, "ended")
 /** What begins the names of the snapshots of a vhost's log; the offset follows. Each is a list of its parts. */
 export const snapshot = (vhost: string): string => ofVhost(vhost, "snapshot:")
 
-/** A list: the queues that a node is to look into. */
+/** A channel: the queues that a node is to look into, and empty messages by which it sees that it hears. */
 export const wake = (node: string): string => `${prefix}wake:${node}`

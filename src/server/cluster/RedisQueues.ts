@@ -1,6 +1,6 @@
 /**
- * The event queues of vhosts in Redis. A turn of a node is one script; a node that waits for events or responses is woken by a list
- * that it pops from on a connection of its own.
+ * The event queues of vhosts in Redis. A turn of a node is one script; a node that waits for events or responses is woken by a channel
+ * that it hears.
  *
  * A turn that has failed may be repeated, see `internal/queue/turn.ts`: so nothing is done twice, whatever is lost on the way.
  */
@@ -15,6 +15,7 @@ import * as Codec from "./internal/queue/codec.ts"
 import * as QueueScript from "./internal/queue/script.ts"
 import * as Keys from "./Keys.ts"
 import type { Nodes } from "./Nodes.ts"
+import type { Script } from "./Script.ts"
 
 /** The queues of all vhosts. */
 export interface RedisQueues extends Context.Service.Shape<typeof SharedQueues> {
@@ -32,9 +33,6 @@ export interface Options {
   readonly now?: (() => number) | undefined
 }
 
-/** For how many seconds a pop waits at most. */
-const wait = 2
-
 /** How many dead letters are read at once. */
 const mostLetters = 100
 
@@ -43,6 +41,15 @@ type Listeners = Map<string, Set<() => void>>
 /** Makes the queues. `listen` wakes them; run it in a fiber. */
 export const make = (options: Options): RedisQueues => {
   const listeners: Listeners = new Map()
+  // Vhosts with the same limits, mostly all, have one.
+  const scripts = new Map<string, Script>()
+  const scriptOf = (limits: Limits): Script => {
+    const numbers = QueueScript.numbersOf(limits)
+    const key = JSON.stringify(numbers)
+    const script = scripts.get(key) ?? QueueScript.make(numbers)
+    scripts.set(key, script)
+    return script
+  }
   const onWakeUnsafe = (key: string, listener: () => void) => {
     const own = listeners.get(key) ?? new Set()
     listeners.set(key, own.add(listener))
@@ -55,9 +62,9 @@ export const make = (options: Options): RedisQueues => {
     onWakeUnsafe,
     queueOf: (vhost, limits) => {
       const base = Keys.ofVhost(vhost, "queue")
-      return queueOf(options, (listener) => onWakeUnsafe(base, listener), base, limits)
+      return queueOf(options, (listener) => onWakeUnsafe(base, listener), base, scriptOf(limits))
     },
-    remove: (vhost) => Effect.asVoid(run(options, Keys.ofVhost(vhost, "queue"), ["remove"])),
+    remove: (vhost) => Effect.asVoid(run(options, QueueScript.removal, Keys.ofVhost(vhost, "queue"), [])),
     listen: listening(options, listeners)
   }
 }
@@ -66,19 +73,19 @@ const queueOf = (
   options: Options,
   onWakeUnsafe: SharedQueue["onWakeUnsafe"],
   base: string,
-  limits: Limits
+  script: Script
 ): SharedQueue => {
   const { connection, nodes, now } = options
   const { self } = nodes
-  const head = (what: "turn" | "end") => Codec.head(what, limits, self, now?.())
   return {
     self,
     run: (turn) =>
       Effect.map(
-        run(options, base, [...head("turn"), ...Codec.encodeTurn(self, turn)]),
-        (answer) => Codec.decodeTurn(turn.calls, answer)
+        run(options, script, base, [...Codec.head("turn", now?.()), ...Codec.encodeTurn(self, turn)]),
+        (answer) => Codec.decodeTurn(self, turn.calls, answer)
       ),
-    end: (node, isCounted) => Effect.asVoid(run(options, base, [...head("end"), node, isCounted ? 1 : 0])),
+    end: (node, isCounted) =>
+      Effect.asVoid(run(options, script, base, [...Codec.head("end", now?.()), node, isCounted ? 1 : 0])),
     deadLettersAfter: (cursor) =>
       Effect.mapBoth(
         connection.run(QueueScript.lettersAfter, [`${base}:order`, `${base}:letters`], [cursor, mostLetters]),
@@ -98,25 +105,20 @@ const queueOf = (
 
 const run = (
   { nodes }: Options,
+  script: Script,
   base: string,
   args: ReadonlyArray<string | number>
-): Effect.Effect<unknown, SharedQueueError> => Effect.mapError(nodes.run(QueueScript.script, [base], args), toError)
+): Effect.Effect<unknown, SharedQueueError> => Effect.mapError(nodes.run(script, [base], args), toError)
 
 const toError = ({ _tag, message }: { readonly _tag: string; readonly message: string }) =>
   new SharedQueueError({ detail: message, isFenced: _tag === "LeaseLostError" })
 
-// What was pushed while there was no connection is still there.
+// Nobody knows what was said before it is heard.
 const listening = ({ connection, nodes }: Options, listeners: Listeners): Effect.Effect<never> => {
-  const pops = Effect.scoped(Effect.gen(function*() {
-    const reserved = yield* connection.reserve
-    for (;;) {
-      const popped = yield* reserved.send("BLMPOP", `${wait}`, "1", Keys.wake(nodes.self), "LEFT", "COUNT", "1000")
-      const [, bases] = (popped ?? ["", []]) as readonly [string, ReadonlyArray<string>]
-      for (const base of new Set(bases)) listeners.get(base)?.forEach((listener) => listener())
-    }
-  }))
+  const call = (base: string) => listeners.get(base)?.forEach((listener) => listener())
+  const hearing = connection.hear(Keys.wake(nodes.self), () => [...listeners.keys()].forEach(call), call)
   return supervised(
     "What wakes the queues in Redis",
-    Effect.forever(Effect.andThen(Effect.ignore(pops), Effect.sleep(Duration.millis(200))))
+    Effect.forever(Effect.andThen(Effect.ignore(hearing), Effect.sleep(Duration.millis(200))))
   )
 }

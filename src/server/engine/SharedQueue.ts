@@ -39,6 +39,8 @@ export class SharedQueueError extends Data.TaggedError("SharedQueueError")<{
 export interface Settled {
   readonly numbers: ReadonlyArray<number>
   readonly outcome: Outcome
+  /** Their sizes, if all have one. */
+  readonly sizes?: ReadonlyArray<number> | undefined
 }
 
 /**
@@ -109,6 +111,8 @@ export interface Turn {
   readonly capacity: Readonly<Record<Lane, Capacity>>
   /** How many responses the last turn had: they are deleted. */
   readonly responsesSeen: number
+  /** Whether it is given responses, at most 1000. */
+  readonly takesResponses: boolean
   /** Also looks for the ages of events, and for nodes that have ended. */
   readonly isPoll: boolean
   /** When it was made, by the queue's clock, if that is known. */
@@ -132,6 +136,8 @@ export interface Claimed {
   readonly timeLeft: number | undefined
   /** Since when it could be handled first, or was replayed, by the queue's clock, if that is known. */
   readonly since: number | undefined
+  /** How many bytes it counts in the queue, if its ack does no more than to delete it: it has no dedupe key and is no request. */
+  readonly size: number | undefined
 }
 
 /**

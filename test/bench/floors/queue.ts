@@ -40,20 +40,25 @@ const main = Effect.gen(function*() {
   const connection = yield* Connection.make(Redacted.make(redis.url))
   const nodes = yield* Nodes.make(connection, { name: "a", version: "0.1.0" })
   const queue = RedisQueues.make({ connection, nodes }).queueOf("/bench", Limits.fromConfig(yield* BrokerConfig.make()))
-  let [turn, last, held] = [0, 0, new Array<number>()]
+  let [turn, last, held, sizes] = [0, 0, new Array<number>(), new Array<number>()]
   const own = (count: number) =>
     Effect.map(
       queue.run({
         number: ++turn,
-        settled: held.length === 0 ? [] : [{ numbers: held, outcome: { _tag: "Acked" } }],
+        settled: held.length === 0 ? [] : [{ numbers: held, sizes, outcome: { _tag: "Acked" } }],
         calls: Array.from({ length: count }, () =>
           ({ _tag: "Enqueue", lane: "events", json, origin: undefined, size: json.length, delay: 0 }) as never),
         capacity: { events: { workers: 1, credits: count, idle: 1 }, requests: none, lifecycle: none },
         responsesSeen: 0,
+        takesResponses: false,
         isPoll: false
       }),
-      ({ claimed }) =>
-        void (held = claimed.map(({ number }) => number))
+      ({ claimed }) => {
+        held = claimed.map(({ number }) =>
+          number
+        )
+        sizes = claimed.map(({ size }) => size!)
+      }
     )
   const least = (count: number) => {
     const numbers = Array.from({ length: count }, (_, index) => String(last - count + index + 1))

@@ -1,5 +1,5 @@
 import { expect, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Redacted, Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Latch, Redacted, Scope } from "effect"
 import { RedisCommandError, RedisConnectionError, UnsuitableRedisError } from "../../../src/server/BrokerError.ts"
 import * as Connection from "../../../src/server/cluster/Connection.ts"
 import * as Script from "../../../src/server/cluster/Script.ts"
@@ -150,6 +150,32 @@ describeWithRedis("The connection to Redis", () => {
       yield* proxy.goOn
     }))
 
+  it.live.each(
+    [
+      ["is cut", (proxy: TcpProxy.TcpProxy) => proxy.cut(1)],
+      ["is silent", (proxy: TcpProxy.TcpProxy) => proxy.stallOne(1)],
+      ["is replaced", (_: TcpProxy.TcpProxy, redis: Connection.Connection) => redis.replace("it was told to")]
+    ] as const
+  )("hears a channel until its connection %s", ([, end]) =>
+    Effect.gen(function*() {
+      const proxy = yield* TcpProxy.make((yield* start()).port)
+      const redis = yield* Connection.make(through(proxy))
+      const [begun, first] = [Latch.makeUnsafe(), Latch.makeUnsafe()]
+      const heard: Array<string> = []
+      const hearing = yield* Effect.forkChild(
+        Effect.flip(
+          redis.hear("channel", () => void begun.openUnsafe(), (message) => (heard.push(message), first.openUnsafe()))
+        )
+      )
+      yield* begun.await
+      yield* redis.send("PUBLISH", "other", "no")
+      yield* redis.send("PUBLISH", "channel", "yes")
+      yield* first.await
+      yield* end(proxy, redis)
+      expect(yield* Fiber.join(hearing)).toBeInstanceOf(RedisConnectionError)
+      expect(heard).toEqual(["yes"])
+    }))
+
   it.live("ends soon, also if Redis answers nothing any more", () =>
     Effect.gen(function*() {
       const server = yield* start()
@@ -157,6 +183,10 @@ describeWithRedis("The connection to Redis", () => {
       const redis = yield* Scope.provide(Connection.make(server.url), scope)
       yield* server.freeze
       const unanswered = yield* Effect.forkChild(Effect.flip(redis.send("PING")), { startImmediately: true })
+      yield* Scope.provide(
+        Effect.forkScoped(redis.hear("channel", () => {}, () => {}), { startImmediately: true }),
+        scope
+      )
       const [spent] = yield* Effect.timed(Scope.close(scope, Exit.void))
       expect(Duration.toMillis(spent)).toBeLessThan(1000)
       expect(yield* Fiber.join(unanswered)).toBeInstanceOf(RedisConnectionError)

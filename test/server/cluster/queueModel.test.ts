@@ -18,7 +18,7 @@ type Wish =
     readonly left: number
   }
   | { readonly cancel: number; readonly lane: Lane }
-  | { readonly settle: number; readonly outcome: Outcome }
+  | { readonly settle: number; readonly outcome: Outcome; readonly isSized: boolean }
 
 type Step =
   | {
@@ -28,6 +28,7 @@ type Step =
     readonly credits: readonly [events: number, requests: number, lifecycle: number]
     readonly idle: number
     readonly isRepeated: boolean
+    readonly takesResponses: boolean
   }
   | { readonly does: "wait"; readonly millis: number }
   | { readonly does: "endLease"; readonly node: number; readonly by: number }
@@ -63,7 +64,7 @@ const wish: Arbitrary.Arbitrary<Wish> = oneOf<Wish>(
     left: pick([20, 200])
   }),
   Arbitrary.all({ cancel: int(1, 6), lane }),
-  Arbitrary.all({ settle: int(0, 20), outcome: pick(outcomes) })
+  Arbitrary.all({ settle: int(0, 20), outcome: pick(outcomes), isSized: pick([true, true, false]) })
 )
 
 const node = int(0, 2)
@@ -74,7 +75,8 @@ const turn: Arbitrary.Arbitrary<Step> = Arbitrary.map(
     wishes: Arbitrary.array(wish, { maxLength: 5 }),
     credits: Arbitrary.all([pick([0, 0, 1, 3, 20]), int(0, 4), int(0, 4)]),
     idle: pick([0, 0, 1, 2]),
-    isRepeated: pick([true, false, false])
+    isRepeated: pick([true, false, false]),
+    takesResponses: pick([true, true, false])
   }),
   (turn) => ({ does: "turn", ...turn })
 )
@@ -95,6 +97,8 @@ interface Node {
   readonly queue: SharedQueue
   number: number
   responsesSeen: number
+  /** The sizes of events that it was given. */
+  readonly sizes: Map<number, number>
 }
 
 const capacityOf = (
@@ -127,7 +131,7 @@ describeWithRedis("the queue that nodes share", () => {
     Effect.gen(function*() {
       const redis = yield* RedisQueue.make
       const enqueued = (delay: number): Wish => ({ enqueue: "events", size: 1, delay, key: 0, left: 20 })
-      const turn = { does: "turn", idle: 0, isRepeated: false } as const
+      const turn = { does: "turn", idle: 0, isRepeated: false, takesResponses: true } as const
       yield* check(redis, "/", [
         { ...turn, node: 0, wishes: [enqueued(50), enqueued(50)], credits: [20, 0, 0] },
         { does: "wait", millis: 60 },
@@ -160,7 +164,8 @@ const check = Effect.fnUntraced(function*(redis: Redis, vhost: string, steps: Re
   const begin = Effect.map(redis.node(now), ({ queues }): Node => ({
     queue: queues.queueOf(vhost, limits),
     number: 0,
-    responsesSeen: 0
+    responsesSeen: 0,
+    sizes: new Map()
   }))
   const nodes = [yield* begin, yield* begin, yield* begin]
 
@@ -171,11 +176,13 @@ const check = Effect.fnUntraced(function*(redis: Redis, vhost: string, steps: Re
       calls: [],
       capacity: capacityOf([0, 0, 0]),
       responsesSeen: node.responsesSeen,
+      takesResponses: true,
       isPoll: false,
       ...more
     }
     const result: TurnResult = yield* node.queue.run(turn)
     node.responsesSeen = result.responses.length
+    for (const { number, size } of result.claimed) if (size !== undefined) node.sizes.set(number, size)
     const calls = turn.calls.map((call) =>
       call._tag !== "Enqueue" ? call : {
         ...call,
@@ -200,6 +207,7 @@ const check = Effect.fnUntraced(function*(redis: Redis, vhost: string, steps: Re
       calls: [],
       capacity: capacityOf([9, 9, 9]),
       responsesSeen: 0,
+      takesResponses: true,
       isPoll: false
     }))
     expect(late._tag).toBe("Failure")
@@ -214,12 +222,25 @@ const check = Effect.fnUntraced(function*(redis: Redis, vhost: string, steps: Re
         for (const wish of step.wishes) {
           if ("settle" in wish) {
             const one = all[wish.settle % Math.max(1, all.length)]
-            if (one !== undefined) settled.push({ numbers: [one.number], outcome: wish.outcome })
+            if (one === undefined) continue
+            const isHeld = model.heldBy(node.queue.self).includes(one) &&
+              !settled.some(({ numbers }) => numbers[0] === one.number)
+            const size = isHeld && wish.isSized ? node.sizes.get(one.number) : undefined
+            settled.push({
+              numbers: [one.number],
+              outcome: wish.outcome,
+              sizes: size === undefined ? undefined : [size]
+            })
           } else if ("cancel" in wish) {
             calls.push(Call.Cancel({ lane: wish.lane, dedupeKey: String(wish.cancel) }))
           } else calls.push(enqueueOf(wish, created++))
         }
-        yield* run(node, { settled, calls, capacity: capacityOf(step.credits, step.idle) }, step.isRepeated)
+        const { takesResponses } = step
+        yield* run(
+          node,
+          { settled, calls, capacity: capacityOf(step.credits, step.idle), takesResponses },
+          step.isRepeated
+        )
         break
       }
       case "wait":
@@ -237,7 +258,7 @@ const check = Effect.fnUntraced(function*(redis: Redis, vhost: string, steps: Re
     }
   }
   yield* drain(nodes, model, (millis) => time += millis, run, replace)
-  expect((yield* redis.usedKeysOf(vhost)).filter((key) => !/^$|^:(nodes|letters|order|times|mail:.*)$/.test(key)))
+  expect((yield* redis.usedKeysOf(vhost)).filter((key) => !/^:(nodes|letters|order|times|mail:.*)$/.test(key)))
     .toEqual(
       []
     )
@@ -269,14 +290,18 @@ const drain = Effect.fnUntraced(function*(
   yield* replace(1, 0, true)
   yield* replace(2, 0, true)
   const [last] = nodes
+  const { queue, sizes } = last!
   for (let round = 0; round < 10; round++) {
     wait(10_000)
-    const numbers = model.heldBy(last!.queue.self).map(({ number }) => number)
-    yield* run(last!, { settled: [{ numbers, outcome: Outcome.Acked() }], capacity: capacityOf([99, 99, 99]) })
+    const settled = model.heldBy(queue.self).map(({ number }) => {
+      const size = sizes.get(number)
+      return { numbers: [number], outcome: Outcome.Acked(), sizes: size === undefined ? undefined : [size] }
+    })
+    yield* run(last!, { settled, capacity: capacityOf([99, 99, 99]) })
   }
   const { acked, cancelled, dropped, expired } = model.fates
   expect(model.all.filter(({ place }) => place !== "gone")).toEqual([])
   expect(acked + cancelled + dropped + expired).toBeLessThanOrEqual(model.all.length)
-  expect((yield* last!.queue.deadLettersAfter(0)).map(({ letter }) => [letter.json, letter.attempts]))
+  expect((yield* queue.deadLettersAfter(0)).map(({ letter }) => [letter.json, letter.attempts]))
     .toEqual(model.letters.slice(0, 100))
 })

@@ -23,6 +23,7 @@ const turn = (number: number): Turn => ({
   calls: [event],
   capacity: { events: none, requests: none, lifecycle: none },
   responsesSeen: 0,
+  takesResponses: false,
   isPoll: false
 })
 

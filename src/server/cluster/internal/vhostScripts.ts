@@ -22,8 +22,7 @@ else
   redis.call('HSET', KEYS[2], ARGV[2], number .. ' ' .. (created or number) .. ' ' .. ARGV[4])
 end
 for _, node in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  redis.call('RPUSH', '${Keys.wake("")}' .. node, KEYS[2])
-  redis.call('EXPIRE', '${Keys.wake("")}' .. node, 60)
+  redis.call('PUBLISH', '${Keys.wake("")}' .. node, KEYS[2])
 end
 return number`)
 

@@ -59,6 +59,7 @@ export type SharedOptions = Pick<Options, "timeline" | "deliver" | "respond" | "
 /** An event that this node has. */
 interface Held extends Queued {
   readonly since: number | undefined
+  readonly sizeInQueue: number | undefined
 }
 
 interface State {
@@ -161,6 +162,7 @@ const makeState = (shared: SharedQueue, options: SharedOptions): State => {
       shared,
       now: options.timeline.now,
       capacity: () => state.capacity,
+      awaitsResponses: () => state.requests.size() > 0,
       isWaiting: () => state.capacity.events.credits > 0 || state.requests.size() > 0 || state.held.size > 0,
       onResult: (result) => receive(state, result),
       onFenced: () => {
@@ -285,7 +287,17 @@ const settle = ({ held, options, turns }: State, events: ReadonlyArray<Queued>, 
   if (own.length === 0) return
   const now = turns.timeAt(options.timeline.now())
   if (now !== undefined) measure(options.lags, own, outcome, now)
-  turns.settle(own.map(({ number }) => number), outcome)
+  if (outcome._tag !== "Acked") return turns.settle({ numbers: own.map(({ number }) => number), outcome })
+  const plain = own.filter(({ sizeInQueue }) => sizeInQueue !== undefined)
+  const others = own.filter(({ sizeInQueue }) => sizeInQueue === undefined)
+  if (plain.length > 0) {
+    turns.settle({
+      numbers: plain.map(({ number }) => number),
+      sizes: plain.map(({ sizeInQueue }) => sizeInQueue!),
+      outcome
+    })
+  }
+  if (others.length > 0) turns.settle({ numbers: others.map(({ number }) => number), outcome })
 }
 
 // An earlier enqueue of the same event is executed before.
@@ -334,9 +346,9 @@ const wakeAt = ({ nextDue, options }: State, due: number): void => {
 
 // A worker may have left since the node asked for them.
 const deliver = (state: State, claimed: TurnResult["claimed"], now: number): void => {
-  for (const { timeLeft, ...claim } of claimed) {
+  for (const { size: sizeInQueue, timeLeft, ...claim } of claimed) {
     const size = sizeOfEvent(claim)
-    const event = { ...claim, size, deadline: timeLeft === undefined ? undefined : now + timeLeft }
+    const event = { ...claim, size, sizeInQueue, deadline: timeLeft === undefined ? undefined : now + timeLeft }
     state.held.set(event.id, event)
     if (state.capacity[event.lane].credits > 0) state.options.deliver(event)
     else settle(state, [event], unsent)

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
-import type { Capacity, Lane, Outcome } from "../EventQueue.ts"
+import { type Capacity, type Lane, Outcome } from "../EventQueue.ts"
 import type { Answer, Call, Settled, SharedQueue, Turn, TurnResult } from "../SharedQueue.ts"
 import { supervised } from "../Supervisor.ts"
 import * as SharedTime from "./sharedTime.ts"
@@ -23,7 +23,7 @@ export interface Turns {
   /** Adds a call to the next turn. `done` is called once. */
   readonly add: (call: Call, done: Done) => void
   /** Adds the end of deliveries to the next turn. */
-  readonly settle: (numbers: ReadonlyArray<number>, outcome: Outcome) => void
+  readonly settle: (settled: Settled) => void
   /** There is to be a turn. */
   readonly need: () => void
   /** Executes turns; run it in a fiber. Does not end. */
@@ -42,6 +42,8 @@ export interface Options {
   /** Monotonic time in milliseconds. */
   readonly now: () => number
   readonly capacity: () => Readonly<Record<Lane, Capacity>>
+  /** Whether the node waits for responses. */
+  readonly awaitsResponses: () => boolean
   /** Whether the node waits for events or responses, so that it must look every second, should a wake-up be lost. */
   readonly isWaiting: () => boolean
   /** Called with the result of each turn, before the calls are done. */
@@ -91,7 +93,9 @@ interface State {
   size: number
   /** What it has of `waiting`. */
   sent: ReadonlyArray<Waiting>
+  /** What was acked and has a size: the numbers and the sizes. */
   acked: Array<number>
+  sizes: Array<number>
   others: Array<Settled>
   responsesSeen: number
   polledAt: number
@@ -119,6 +123,7 @@ export const make = (options: Options): Turns => {
     size: 0,
     sent: [],
     acked: [],
+    sizes: [],
     others: [],
     responsesSeen: 0,
     polledAt: -Infinity,
@@ -138,10 +143,12 @@ export const make = (options: Options): Turns => {
       state.size += size
       need()
     },
-    settle: (numbers, outcome) => {
+    settle: (settled) => {
       if (state.isFenced) return
-      if (outcome._tag === "Acked") state.acked.push(...numbers)
-      else state.others.push({ numbers, outcome })
+      if (settled.outcome._tag === "Acked" && settled.sizes !== undefined) {
+        state.acked.push(...settled.numbers)
+        state.sizes.push(...settled.sizes)
+      } else state.others.push(settled)
       need()
     },
     need,
@@ -186,6 +193,8 @@ const begin = (state: State): Turn => {
     calls: state.sent.map((one) => callOf(state, one, now)),
     capacity: state.told,
     responsesSeen: state.responsesSeen,
+    // Of requests that have ended here there may be some, too.
+    takesResponses: isPoll || options.awaitsResponses(),
     isPoll,
     madeAt: state.time.at(now)
   }
@@ -215,12 +224,13 @@ const takeCalls = (state: State): ReadonlyArray<Waiting> => {
 
 const takeSettled = (state: State): ReadonlyArray<Settled> => {
   const numbers = state.acked.splice(0, maxSettled)
+  const sizes = state.sizes.splice(0, maxSettled)
   const settled = state.others.splice(0, maxSettled)
   if (state.acked.length > 0 || state.others.length > 0) again(state)
-  return numbers.length === 0 ? settled : [{ numbers, outcome: acked }, ...settled]
+  return numbers.length === 0 ? settled : [{ numbers, sizes, outcome: acked }, ...settled]
 }
 
-const acked: Outcome = { _tag: "Acked" }
+const acked = Outcome.Acked()
 
 const again = (state: State): void => {
   state.isNeeded = true

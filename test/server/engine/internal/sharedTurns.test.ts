@@ -17,6 +17,7 @@ const start = Effect.fnUntraced(function*(run: (turn: Turn) => Effect.Effect<Tur
     now: yield* Effect.clockWith((clock) => Effect.sync(() => () => clock.currentTimeMillisUnsafe())),
     capacity: () => ({ events: none, requests: none, lifecycle: none }),
     isWaiting: () => false,
+    awaitsResponses: () => false,
     onResult: () => {},
     onFenced: () => {}
   })

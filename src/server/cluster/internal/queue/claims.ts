@@ -37,9 +37,9 @@ end
 
 -- Claims what was chosen, and returns it as an answer has it. Most are plain: of the first lane, and without flags.
 function Q.record(claimed, lanes, texts, sizes, arePlain)
-  local records, at, attempts, marks = {}, 0, {}, Q.marksOf(claimed)
+  local plainNumbers, records, attempts, marks = {}, {}, {}, Q.marksOf(claimed)
   for index, number in ipairs(claimed) do
-    local size, mark = Q.textOfSize(sizes[index]), marks[index]
+    local mark = marks[index]
     if mark or not arePlain and (lanes[index] > 1 or string.byte(texts[index], 2) > 48) then
       local attempt, rest = 0, ' 0 0 0'
       if mark then attempt, rest = string.match(mark, '^(%d+)( .*)$') end
@@ -48,17 +48,38 @@ function Q.record(claimed, lanes, texts, sizes, arePlain)
         attempts[index] = attempt
         arePlain = false
       end
-      size = string.sub(texts[index], 1, 2) .. ' ' .. size .. ' ' .. attempt .. rest
+      records[#records + 1] = number
+      records[#records + 1] = string.sub(texts[index], 1, 2) .. ' ' .. sizes[index] .. ' ' .. attempt .. rest
+    else
+      plainNumbers[#plainNumbers + 1] = number
     end
-    records[at + 1], records[at + 2] = number, size
-    at = at + 2
   end
-  call('HSET', Q.claimsKey .. Q.self, unpack(records))
+  if #plainNumbers > 0 then call('SADD', Q.plainKey .. Q.self, unpack(plainNumbers)) end
+  if #records > 0 then call('HSET', Q.claimsKey .. Q.self, unpack(records)) end
   return arePlain and { table.concat(claimed, ' '), texts, {} } or Q.answerOf(claimed, texts, attempts)
 end
 
+-- The oldest of each lane, in order: their numbers, and the lane of each that is in a sorted set. The others are new. Of the first lane
+-- there may be its share of either, of which only the oldest are its share.
+function Q.candidates(shares, most)
+  local all, laneOf = shares[1] > 0 and call('LRANGE', Q.newKey, 0, math.min(shares[1], most) - 1) or {}, {}
+  for lane = 1, 3 do
+    if shares[lane] > 0 then
+      for _, number in ipairs(call('ZRANGE', Q.laneKey[lane], 0, math.min(shares[lane], most) - 1)) do
+        all[#all + 1] = number
+        laneOf[number] = lane
+      end
+    end
+  end
+  if all[1] and laneOf[all[1]] ~= laneOf[all[#all]] then
+    table.sort(all, function(one, other) return tonumber(one) < tonumber(other) end)
+  end
+  return all, laneOf
+end
+
 -- The first ones of these, as long as there is room. Those that are too late are gone.
-function Q.claimSome(numbers, laneOf, shares, most, credits, idle)
+function Q.claimSome(shares, most, credits, idle)
+  local numbers, laneOf = Q.candidates(shares, most)
   local claimed, lanes, claimedTexts, sizes, used, arePlain = {}, {}, {}, {}, 0, true
   local removed, taken, seen, spent, blocked = { 0, 0, 0 }, 0, { 0, 0, 0 }, { 0, 0, 0 }, {}
   local held, heldSize = { S[HELD + 1], S[HELD + 2], S[HELD + 3] }, { S[HELDSIZE + 1], S[HELDSIZE + 2], S[HELDSIZE + 3] }
@@ -68,7 +89,7 @@ function Q.claimSome(numbers, laneOf, shares, most, credits, idle)
     local number = numbers[index]
     local from = laneOf[number]
     local lane = from or 1
-    local hasNoRoom = idle[lane] <= used and (held[lane] >= Q.capacity or heldSize[lane] >= Q.maxSize)
+    local hasNoRoom = idle[lane] <= used and (held[lane] >= CAPACITY or heldSize[lane] >= MAXSIZE)
     if blocked[lane] or seen[lane] == shares[lane] or hasNoRoom then
       blocked[lane] = true
     else
@@ -92,7 +113,10 @@ function Q.claimSome(numbers, laneOf, shares, most, credits, idle)
     S[HELD + lane], S[HELDSIZE + lane] = held[lane], heldSize[lane]
     if removed[lane] > 0 then call('ZREMRANGEBYRANK', Q.laneKey[lane], 0, removed[lane] - 1) end
   end
-  if taken > 0 then call('LTRIM', Q.newKey, taken, -1) end
+  if taken > 0 then
+    call('LTRIM', Q.newKey, taken, -1)
+    S[NEW] = S[NEW] - taken
+  end
   local left = { credits[1] - used }
   for lane = 1, 3 do
     left[lane] = math.max(0, math.min(left[1], lane == 1 and left[1] or credits[lane] - spent[lane]))

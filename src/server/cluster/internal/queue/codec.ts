@@ -2,7 +2,7 @@
  * How the event queue travels: the arguments of its script, and what the script answers.
  */
 
-import * as Duration from "effect/Duration"
+import { byteLength } from "../../../../protocol/Frame.ts"
 import * as Lifecycle from "../../../../protocol/Lifecycle.ts"
 import { type DeadLetter, isUnhandled } from "../../../engine/DeadLetters.ts"
 import { type Lane, type LaneInfo, type Outcome, RequestResult } from "../../../engine/EventQueue.ts"
@@ -10,13 +10,13 @@ import type {
   Answer,
   Call,
   Claimed,
-  Limits,
   NumberedLetter,
   Settled,
   Status,
   Turn,
   TurnResult
 } from "../../../engine/SharedQueue.ts"
+import { bounded } from "./script.ts"
 
 type Argument = string | number
 
@@ -27,36 +27,18 @@ const lanes: ReadonlyArray<Lane> = ["events", "requests", "lifecycle"]
 /** The lane of a number. */
 const laneNumbers: Readonly<Record<Lane, number>> = { events: 0, requests: 1, lifecycle: 2 }
 
-/** What a number is that has no bound. */
-const unbounded = 9e15
-
 /** How many characters of a reason are kept. */
 const maxReason = 500
 
-const bounded = (value: number): number => Math.min(value, unbounded)
-
-/** What the script is given first: what to do, Redis' time unless there is another one, the limits, and what ids may begin with. */
-export const head = (
-  what: "turn" | "end",
-  limits: Limits,
-  idPrefix: string,
-  now: number | undefined
-): ReadonlyArray<Argument> => [
+/** What the script is given first: what to do, and Redis' time unless there is another one. */
+export const head = (what: "turn" | "end", now: number | undefined): ReadonlyArray<Argument> => [
   what,
-  now === undefined ? "" : Math.floor(now),
-  bounded(limits.queueCapacity),
-  bounded(limits.queueSize),
-  bounded(limits.maxDeliveries),
-  bounded(Duration.toMillis(limits.redeliveryBackoff)),
-  bounded(Duration.toMillis(limits.lifecycleRetention)),
-  bounded(limits.deadLetterCapacity),
-  bounded(limits.deadLetterSize),
-  idPrefix
+  now === undefined ? "" : Math.floor(now)
 ]
 
 /** The arguments of a turn of a node, after its head. */
 export const encodeTurn = (self: string, turn: Turn): Array<Argument> => {
-  const args: Array<Argument> = [turn.number, turn.responsesSeen, turn.isPoll ? 1 : 0]
+  const args: Array<Argument> = [turn.number, turn.responsesSeen, turn.takesResponses ? 1 : 0, turn.isPoll ? 1 : 0]
   for (const what of ["workers", "credits", "idle"] as const) {
     for (const lane of lanes) args.push(bounded(turn.capacity[lane][what]))
   }
@@ -87,11 +69,12 @@ const isPlain = (call: Call): call is Enqueue =>
 /** How many events are settled by one operation at most: a command of Redis in a script has no more arguments than 8000. */
 const mostAtOnce = 1000
 
-const encodeSettled = (args: Array<Argument>, { numbers, outcome }: Settled): void => {
+const encodeSettled = (args: Array<Argument>, { numbers, outcome, sizes }: Settled): void => {
   if (outcome._tag === "Acked") {
     for (let from = 0; from < numbers.length; from += mostAtOnce) {
       const part = numbers.slice(from, from + mostAtOnce)
-      args.push("A", part.length, ...part)
+      if (sizes === undefined) args.push("K", part.length, ...part)
+      else args.push("A", part.length, sumOf(sizes.slice(from, from + mostAtOnce)), ...part)
     }
     return
   }
@@ -100,6 +83,8 @@ const encodeSettled = (args: Array<Argument>, { numbers, outcome }: Settled): vo
     args.push(operation!, number, ...more)
   }
 }
+
+const sumOf = (sizes: ReadonlyArray<number>): number => sizes.reduce((sum, size) => sum + size, 0)
 
 const operationOf = (outcome: Exclude<Outcome, { readonly _tag: "Acked" }>): ReadonlyArray<Argument> => {
   switch (outcome._tag) {
@@ -208,8 +193,10 @@ const parseText = (text: string): Text => {
   }
 }
 
+// G: queued, and given to this node at once.
 const answers: Readonly<Record<string, Answer>> = {
   Q: "Queued",
+  G: "Queued",
   D: "Duplicate",
   N: "NoWorker",
   F: "Full",
@@ -220,12 +207,13 @@ const answers: Readonly<Record<string, Answer>> = {
 /** How many words a status has without ages. */
 const withoutAges = 16
 
-/** What the script answers to a turn. */
-export const decodeTurn = (calls: ReadonlyArray<Call>, answer: unknown): TurnResult => {
-  const [done, status, claims, responses, ended, idPrefix, time] = answer as [
+/** What the script answers to a turn of a node. */
+export const decodeTurn = (self: string, calls: ReadonlyArray<Call>, answer: unknown): TurnResult => {
+  const [done, status, claims, given, responses, ended, idPrefix, time] = answer as [
     string,
     ReadonlyArray<number>,
     readonly [numbers: string, texts: ReadonlyArray<string>, more: ReadonlyArray<number>],
+    string,
     ReadonlyArray<string>,
     ReadonlyArray<string>,
     string,
@@ -240,14 +228,30 @@ export const decodeTurn = (calls: ReadonlyArray<Call>, answer: unknown): TurnRes
     Object.assign(claimed[more[index]!]!, { attempts: more[index + 1], timeLeft: timeLeft < 0 ? undefined : timeLeft })
   }
   return {
-    answers: calls.length === 0 ? [] : done.match(/<\d+>|./g)!.map(answerOf),
-    claimed,
+    answers: calls.length === 0 ? [] : wordsOf(done).map(answerOf),
+    claimed: given === "" ? claimed : [...givenOf(self, idPrefix, Number(given), calls, done), ...claimed],
     responses: responses.map(parseResponse),
     status: parseStatus(status),
     hasAges: status.length > withoutAges,
     ended,
     time
   }
+}
+
+const wordsOf = (done: string): ReadonlyArray<string> => done.match(/<\d+>|./g)!
+
+// Those of its own calls that the node has at once: they have numbers from the first one on.
+const givenOf = (
+  self: string,
+  idPrefix: string,
+  first: number,
+  calls: ReadonlyArray<Call>,
+  done: string
+): ReadonlyArray<Claimed> => {
+  const words = wordsOf(done)
+  return calls.filter((_, index) => words[index] === "G").map((call, index) =>
+    parseClaim(idPrefix, String(first + index), textOf(self, call as Enqueue))
+  )
 }
 
 const answerOf = (word: string): Answer => word[0] === "<" ? Number(word.slice(1, -1)) : answers[word]!
@@ -263,7 +267,8 @@ const parseClaim = (idPrefix: string, number: string, text: string): Claimed => 
     dedupeKey: flags % 2 === 1 ? dedupeKey : undefined,
     attempts: 1,
     timeLeft: undefined,
-    since
+    since,
+    size: lane === "events" && flags === 0 ? byteLength(text) : undefined
   }
 }
 

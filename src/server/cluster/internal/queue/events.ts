@@ -60,7 +60,7 @@ end
 
 function Q.redeliver(number, claim, times)
   Q.redelivered = Q.redelivered + 1
-  Q.requeue(number, claim, times == 0 and 0 or Q.firstBackoff * 2 ^ math.min(times - 1, 6))
+  Q.requeue(number, claim, times == 0 and 0 or FIRSTBACKOFF * 2 ^ math.min(times - 1, 6))
 end
 
 function Q.fail(number, claim, reason, isUnhandled)
@@ -73,10 +73,13 @@ function Q.fail(number, claim, reason, isUnhandled)
   Q.finish(number, claim.lane, claim.flags, claim.size)
 end
 
--- What is recorded of a claim: of an event in the first lane without flags that was never delivered before, only its bytes.
+-- Of an event in the first lane without flags that is delivered for the first time only the number is recorded.
+function Q.plainClaim(number)
+  return { lane = 1, flags = 0, size = call('HSTRLEN', Q.eventsKey, number), attempts = 1, failures = 0, releases = 0, losses = 0 }
+end
+
+-- What is recorded of another claim.
 function Q.claimOf(record)
-  local size = tonumber(record)
-  if size then return { lane = 1, flags = 0, size = size, attempts = 1, failures = 0, releases = 0, losses = 0 } end
   local lane, flags, bytes, attempts, failures, releases, losses =
     string.match(record, '^(%d)(%d) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   return { lane = lane + 1, flags = tonumber(flags), size = tonumber(bytes), attempts = tonumber(attempts),
@@ -88,20 +91,23 @@ function Q.unclaim(claim)
   S[HELDSIZE + claim.lane] = S[HELDSIZE + claim.lane] - claim.size
 end
 
+function Q.takePlain(number)
+  return call('SREM', Q.plainKey .. Q.self, number) == 1 and Q.plainClaim(number) or nil
+end
+
 -- What a node does not have, it cannot settle.
 function Q.take(number)
   local record = call('HGET', Q.claimsKey .. Q.self, number)
-  if not record then return nil end
-  call('HDEL', Q.claimsKey .. Q.self, number)
-  local claim = Q.claimOf(record)
-  Q.unclaim(claim)
+  if record then call('HDEL', Q.claimsKey .. Q.self, number) end
+  local claim = record and Q.claimOf(record) or Q.takePlain(number)
+  if claim then Q.unclaim(claim) end
   return claim
 end
 
 function Q.lose(number, claim, isCounted)
   if isCounted then
     claim.losses = claim.losses + 1
-    if claim.losses >= Q.maxDeliveries then
+    if claim.losses >= MAXDELIVERIES then
       local times = claim.losses == 1 and ' time' or ' times'
       return Q.fail(number, claim, '"delivered ' .. claim.losses .. times .. ' without an acknowledgement: its worker crashed, ' ..
         'timed out or lost its connection"', false)
@@ -117,10 +123,10 @@ function Q.canPlace(lane, credits, idle)
     idle = idle + entry[4 + lane]
   end
   local queued = Q.queuedIn(lane)
-  return credits > queued and (idle > queued or (S[HELD + lane] + queued < Q.capacity and S[HELDSIZE + lane] < Q.maxSize))
+  return credits > queued and (idle > queued or (S[HELD + lane] + queued < CAPACITY and S[HELDSIZE + lane] < MAXSIZE))
 end
 
-function Q.isFull(lane, size) return S[COUNT + lane] >= Q.capacity or S[SIZE + lane] + size > Q.maxSize end
+function Q.isFull(lane, size) return S[COUNT + lane] >= CAPACITY or S[SIZE + lane] + size > MAXSIZE end
 
 function Q.dropOldest(lane)
   Q.flush()

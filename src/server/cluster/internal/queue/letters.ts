@@ -31,7 +31,7 @@ function Q.addLetter(id, attempts, reason, isUnhandled, text)
   call('ZADD', Q.orderKey, S[DEADNEXT], id)
   if isUnhandled then call('ZADD', Q.unhandledKey, S[DEADNEXT], id) end
   Q.lettersAdded = Q.lettersAdded + 1
-  while S[DEAD] > Q.letterCapacity or S[DEADSIZE] > Q.letterSize do
+  while S[DEAD] > LETTERCAPACITY or S[DEADSIZE] > LETTERSIZE do
     Q.removeLetter(call('ZRANGE', Q.unhandledKey, 0, 0)[1] or call('ZRANGE', Q.orderKey, 0, 0)[1])
     Q.lettersDropped = Q.lettersDropped + 1
   end

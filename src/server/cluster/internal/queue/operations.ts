@@ -1,6 +1,6 @@
 /**
  * The part of the queue's script that executes what nodes call for beside what is plain, and what is seldom: a poll, the repetition of a
- * turn, the end of a node, the removal of a queue.
+ * turn, the end of a node.
  */
 
 /** Goes after `claims`. */
@@ -36,25 +36,25 @@ end
 function Q.endedNodes()
   local ended = {}
   for _, node in ipairs(call('HKEYS', Q.nodesKey)) do
-    if not call('ZSCORE', KEYS[1], node) then ended[#ended + 1] = node end
+    if node ~= '-' and not call('ZSCORE', KEYS[1], node) then ended[#ended + 1] = node end
   end
   return ended
 end
 
 -- What is remembered of a node: the number of its last turn, its workers, how its calls were answered, what happened, and what it
--- was given.
+-- was given, from the queue and of its own.
 function Q.repeated(record)
   local numbers, attempts, texts = {}, {}, {}
   for number in string.gmatch(record[10], '%d+') do numbers[#numbers + 1] = number end
   if #numbers > 0 then
     texts = call('HMGET', Q.eventsKey, unpack(numbers))
     for index, claim in ipairs(call('HMGET', Q.claimsKey .. Q.self, unpack(numbers))) do
-      local attempt = Q.claimOf(claim).attempts
+      local attempt = claim and Q.claimOf(claim).attempts or 1
       if attempt > 1 then attempts[index] = attempt end
     end
   end
   local events = { record[6], record[7], record[8], record[9] }
-  return { record[5], Q.summary(false, events), Q.answerOf(numbers, texts, attempts), Q.mailOf(), {}, S[PREFIX], Q.now }
+  return { record[5], Q.summary(false, events), Q.answerOf(numbers, texts, attempts), record[11], Q.mailOf(), {}, S[PREFIX], Q.now }
 end
 
 -- To ask for nothing changes nothing.
@@ -84,6 +84,12 @@ function Q.replay(id, credits, idle)
   return done
 end
 
+-- An event is handled; to whoever has requested something this is the result.
+function Q.done(number, claim, result)
+  if claim.lane == REQUESTS then Q.respond(number, result) end
+  Q.finish(number, claim.lane, claim.flags, claim.size)
+end
+
 -- As plainOperations.
 Q.operations = {
   X = function(index, credits, idle)
@@ -105,13 +111,21 @@ Q.operations = {
     local count = tonumber(ARGV[index + 1])
     return index + 2 + 2 * count, Q.emit(index + 2, ARGV[index], count)
   end,
-  P = function(index)
-    local number = ARGV[index]
-    local claim = Q.take(number)
-    if claim then
-      if claim.lane == REQUESTS then Q.respond(number, ARGV[index + 1]) end
-      Q.finish(number, claim.lane, claim.flags, claim.size)
+  K = function(index)
+    local last, key = index + tonumber(ARGV[index]), Q.claimsKey .. Q.self
+    for at, record in ipairs(call('HMGET', key, unpack(ARGV, index + 1, last))) do
+      local claim = record and Q.claimOf(record) or Q.takePlain(ARGV[index + at])
+      if claim then
+        Q.unclaim(claim)
+        Q.done(ARGV[index + at], claim, 'F"its worker has acked it without a response"')
+      end
     end
+    call('HDEL', key, unpack(ARGV, index + 1, last))
+    return last + 1
+  end,
+  P = function(index)
+    local claim = Q.take(ARGV[index])
+    if claim then Q.done(ARGV[index], claim, ARGV[index + 1]) end
     return index + 2
   end,
   N = function(index)
@@ -153,43 +167,33 @@ Q.operations = {
 
 -- A node whose lease has ended, or that leaves: its events return to their places.
 function Q.endNode()
-  local node, isCounted = ARGV[12], ARGV[13] == '1'
+  local node, isCounted = ARGV[4], ARGV[5] == '1'
   if node ~= Q.self and call('ZSCORE', KEYS[1], node) then return 0 end
-  local record = Q.readNode(node)
-  if record then Q.attend({ record[2], record[3], record[4] }, { 0, 0, 0 }) end
+  local record = call('HGET', Q.nodesKey, node)
+  if record then
+    record = cmsgpack.unpack(record)
+    Q.attend({ record[2], record[3], record[4] }, { 0, 0, 0 })
+  end
   Q.withdraw(node)
   call('HDEL', Q.nodesKey, node)
   local claims, numbers = {}, {}
   local records = call('HGETALL', Q.claimsKey .. node)
   for index = 1, #records, 2 do
-    if records[index] ~= '-' then
-      numbers[#numbers + 1] = records[index]
-      claims[records[index]] = Q.claimOf(records[index + 1])
-    end
+    numbers[#numbers + 1] = records[index]
+    claims[records[index]] = Q.claimOf(records[index + 1])
+  end
+  for _, number in ipairs(call('SMEMBERS', Q.plainKey .. node)) do
+    numbers[#numbers + 1] = number
+    claims[number] = Q.plainClaim(number)
   end
   table.sort(numbers, function(one, other) return tonumber(one) < tonumber(other) end)
-  call('DEL', Q.claimsKey .. node, Q.mailKey .. node)
+  call('DEL', Q.claimsKey .. node, Q.plainKey .. node, Q.mailKey .. node)
   for _, number in ipairs(numbers) do
     Q.unclaim(claims[number])
     Q.lose(number, claims[number], isCounted)
   end
   Q.wakeNodes()
-  Q.save()
+  call('HSET', Q.nodesKey, '-', Q.packed())
   return #numbers
-end
-
--- All that the queue of a vhost has. Nodes that do not know yet that the vhost is removed still take turns: the last one that leaves
--- deletes it. If that does not come it expires.
-function Q.remove()
-  local keys, others = { Q.base, Q.eventsKey, Q.marksKey, Q.delayedKey, Q.deadlinesKey, Q.nodesKey, Q.keysKey, Q.keyOfKey, Q.timesKey, Q.lettersKey,
-    Q.orderKey, Q.unhandledKey, Q.newKey, Q.laneKey[1], Q.laneKey[2], Q.laneKey[3] }, false
-  for _, node in ipairs(call('HKEYS', Q.nodesKey)) do
-    keys[#keys + 1] = Q.claimsKey .. node
-    keys[#keys + 1] = Q.mailKey .. node
-    others = others or node ~= Q.self and call('ZSCORE', KEYS[1], node)
-  end
-  if not others then return call('UNLINK', unpack(keys)) end
-  for _, key in ipairs(keys) do call('EXPIRE', key, 3600) end
-  return 0
 end
 `

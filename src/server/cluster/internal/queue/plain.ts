@@ -6,10 +6,12 @@
  * their share by credits.
  */
 
+import * as Script from "../../Script.ts"
+
 /** Goes after `state`. */
 export const plain = `
--- What is to be written of new events, in few commands for many.
-Q.newTexts, Q.newNumbers = {}, { {}, {}, {} }
+-- What is to be written of new events, in few commands for many; and the first number of those that the node has at once.
+Q.newTexts, Q.newNumbers, Q.given = {}, { {}, {}, {} }, ''
 function Q.flush()
   if #Q.newTexts == 0 then return end
   call('HSET', Q.eventsKey, unpack(Q.newTexts))
@@ -28,75 +30,65 @@ function Q.nextNumbers(count)
   S[NEXT] = number + count
   if Q.now - S[TIMED] >= 1000 then
     S[TIMED] = Q.now
-    call('ZADD', Q.timesKey, number, Q.now)
+    call('ZADD', Q.timesKey, number, string.format('%d', Q.now))
   end
   return number
 end
 
+-- The node has new events of so many bytes from now on, if there is room for all. Returns whether there is.
+function Q.hold(numbers, size, credits, idle)
+  local used = #numbers
+  if idle[1] < used and (S[HELD + 1] + used > CAPACITY or S[HELDSIZE + 1] + size > MAXSIZE) then return false end
+  S[HELD + 1], S[HELDSIZE + 1] = S[HELD + 1] + used, S[HELDSIZE + 1] + size
+  call('SADD', Q.plainKey .. Q.self, unpack(numbers))
+  local left = credits[1] - used
+  for lane = 1, 3 do
+    credits[lane] = math.min(left, credits[lane])
+    idle[lane] = math.max(0, idle[lane] - used)
+  end
+  return true
+end
+
 -- Many at once, if there is room for all: those between two arguments, of the first lane and without flags.
+-- Where no event and no other node waits, the node that they come from has them at once, without that they are queued.
 function Q.enqueueAll(from, to, credits, idle)
-  local args, size = ARGV, 0
+  local args, count, size = ARGV, to - from + 1, 0
   for index = from, to do size = size + #args[index] end
-  if S[COUNT + 1] + to - from >= Q.capacity or S[SIZE + 1] + size > Q.maxSize then
+  if S[COUNT + 1] + count > CAPACITY or S[SIZE + 1] + size > MAXSIZE then
     local results = {}
     for index = from, to do results[#results + 1] = Q.enqueue(ARGV[index], 0, nil, nil, credits, idle) end
     return table.concat(results)
   end
-  S[COUNT + 1] = S[COUNT + 1] + to - from + 1
+  local isFirst = count <= credits[1] and #H == 0 and Q.given == '' and Q.queuedIn(1) + Q.queuedIn(2) + Q.queuedIn(3) == 0
+  S[COUNT + 1] = S[COUNT + 1] + count
   S[SIZE + 1] = S[SIZE + 1] + size
-  local first, texts, numbers, format = Q.nextNumbers(to - from + 1), {}, {}, string.format
-  for at = 0, to - from do
+  local first, fields, numbers, format = Q.nextNumbers(count), {}, {}, string.format
+  for at = 0, count - 1 do
     local number = format('%d', first + at)
-    numbers[at + 1], texts[2 * at + 1], texts[2 * at + 2] = number, number, args[from + at]
+    numbers[at + 1], fields[2 * at + 1], fields[2 * at + 2] = number, number, args[from + at]
   end
-  call('HSET', Q.eventsKey, unpack(texts))
+  call('HSET', Q.eventsKey, unpack(fields))
+  if isFirst and Q.hold(numbers, size, credits, idle) then
+    Q.given = numbers[1]
+    return string.rep('G', count)
+  end
   call('RPUSH', Q.newKey, unpack(numbers))
-  return string.rep('Q', to - from + 1)
+  S[NEW] = S[NEW] + count
+  return string.rep('Q', count)
 end
 
--- A number as an argument costs Redis more than a text.
-Q.sizeTexts = {}
-function Q.textOfSize(size)
-  local text = Q.sizeTexts[size]
-  if not text then
-    text = string.format('%d', size)
-    Q.sizeTexts[size] = text
-  end
-  return text
-end
-
--- Many at once, since this is what happens to most: those between two arguments.
-function Q.ack(from, to)
-  local records = call('HMGET', Q.claimsKey .. Q.self, unpack(ARGV, from, to))
-  local count, size, special = 0, 0, {}
-  for index, record in ipairs(records) do
-    local bytes = tonumber(record)
-    if bytes then
-      count = count + 1
-      size = size + bytes
-    elseif record then
-      special[#special + 1] = from + index - 1
-    end
-  end
+-- Many at once, since this is what happens to most: the numbers between two arguments, of so many bytes. Most are in the set. Those of
+-- a later delivery are not.
+function Q.ack(size, from, to)
+  local count, key = to - from + 1, Q.plainKey .. Q.self
+  local left = count - call('SREM', key, unpack(ARGV, from, to))
+  if left > 0 then left = left - call('HDEL', Q.claimsKey .. Q.self, unpack(ARGV, from, to)) end
+  if left > 0 then return redis.error_reply('${Script.leaseLost} the event queue does not have what this node has acked') end
   S[HELD + 1] = S[HELD + 1] - count
   S[HELDSIZE + 1] = S[HELDSIZE + 1] - size
   S[COUNT + 1] = S[COUNT + 1] - count
   S[SIZE + 1] = S[SIZE + 1] - size
-  for _, index in ipairs(special) do
-    local number, claim = ARGV[index], Q.claimOf(records[index - from + 1])
-    Q.unclaim(claim)
-    if claim.lane == REQUESTS then Q.respond(number, 'F"its worker has acked it without a response"') end
-    Q.finish(number, claim.lane, claim.flags, claim.size)
-  end
-  -- An event that another node holds keeps its text.
-  if count + #special == #records then
-    call('HDEL', Q.eventsKey, unpack(ARGV, from, to))
-  else
-    for index, record in ipairs(records) do
-      if record then call('HDEL', Q.eventsKey, ARGV[from + index - 1]) end
-    end
-  end
-  call('HDEL', Q.claimsKey .. Q.self, unpack(ARGV, from, to))
+  call('HDEL', Q.eventsKey, unpack(ARGV, from, to))
 end
 
 function Q.shareOf(lane, credits, idle)
@@ -111,43 +103,16 @@ function Q.shareOf(lane, credits, idle)
   return math.min(credits, math.ceil(rest * credits / (credits + others)), MAXCLAIMS)
 end
 
--- The oldest of each lane, in order: their numbers, and the lane of each that is in a sorted set. The others are new. Of the first lane
--- there may be its share of either, of which only the oldest are its share.
-function Q.candidates(shares, most)
-  local all, laneOf = shares[1] > 0 and call('LRANGE', Q.newKey, 0, math.min(shares[1], most) - 1) or {}, {}
-  for lane = 1, 3 do
-    if shares[lane] > 0 then
-      for _, number in ipairs(call('ZRANGE', Q.laneKey[lane], 0, math.min(shares[lane], most) - 1)) do
-        all[#all + 1] = number
-        laneOf[number] = lane
-      end
-    end
-  end
-  if all[1] and laneOf[all[1]] ~= laneOf[all[#all]] then
-    table.sort(all, function(one, other) return tonumber(one) < tonumber(other) end)
-  end
-  return all, laneOf
-end
-
 Q.none = { '', {}, {} }
 
--- Many at once, since this is what happens to most: new events, if there is room for all. Returns nothing if there is not.
-function Q.claimNew(numbers, credits, idle)
-  local texts, records, size, used = call('HMGET', Q.eventsKey, unpack(numbers)), {}, 0, #numbers
-  for index = 1, used do
-    local bytes = #texts[index]
-    size = size + bytes
-    records[2 * index - 1], records[2 * index] = numbers[index], Q.textOfSize(bytes)
-  end
-  if idle[1] < used and (S[HELD + 1] + used > Q.capacity or S[HELDSIZE + 1] + size > Q.maxSize) then return nil end
-  S[HELD + 1], S[HELDSIZE + 1] = S[HELD + 1] + used, S[HELDSIZE + 1] + size
-  call('LTRIM', Q.newKey, used, -1)
-  call('HSET', Q.claimsKey .. Q.self, unpack(records))
-  local left = credits[1] - used
-  for lane = 1, 3 do
-    credits[lane] = math.min(left, credits[lane])
-    idle[lane] = math.max(0, idle[lane] - used)
-  end
+-- New events, if there is room for all. Returns nothing if there is not.
+function Q.claimNew(most, credits, idle)
+  local numbers = call('LRANGE', Q.newKey, '0', string.format('%d', most - 1))
+  local texts, size = call('HMGET', Q.eventsKey, unpack(numbers)), 0
+  for index = 1, #texts do size = size + #texts[index] end
+  if not Q.hold(numbers, size, credits, idle) then return nil end
+  S[NEW] = S[NEW] - #numbers
+  call('LTRIM', Q.newKey, string.format('%d', #numbers), '-1')
   return { table.concat(numbers, ' '), texts, {} }
 end
 
@@ -158,11 +123,10 @@ function Q.claim(credits, idle)
     shares[lane] = most > 0 and credits[lane] > 0 and Q.queuedIn(lane) > 0 and Q.shareOf(lane, credits[lane], idle[lane]) or 0
   end
   if shares[1] + shares[2] + shares[3] == 0 then return Q.none, credits, idle end
-  local numbers, laneOf = Q.candidates(shares, most)
-  if numbers[1] and not next(laneOf) and #numbers <= most then
-    local answer = Q.claimNew(numbers, credits, idle)
+  if shares[2] + shares[3] == 0 and S[NEW] == Q.queuedIn(1) then
+    local answer = Q.claimNew(math.min(shares[1], most), credits, idle)
     if answer then return answer, credits, idle end
   end
-  return Q.claimSome(numbers, laneOf, shares, most, credits, idle)
+  return Q.claimSome(shares, most, credits, idle)
 end
 `

@@ -10,11 +10,6 @@ import * as Script from "../../Script.ts"
 
 /** Goes after `plain`. */
 export const turn = `
-function Q.readNode(node)
-  local record = call('HGET', Q.nodesKey, node)
-  return record and cmsgpack.unpack(record)
-end
-
 function Q.numbersAt(index)
   local values = {}
   for offset = 0, 2 do values[offset + 1] = tonumber(ARGV[index + offset]) end
@@ -24,7 +19,7 @@ end
 -- When the next delay or backoff ends. The node that has sent a request knows its deadline.
 function Q.dueIn()
   if S[DELAYED + 1] + S[DELAYED + 2] + S[DELAYED + 3] == 0 then return -1 end
-  return math.max(0, call('ZRANGE', Q.delayedKey, 0, 0, 'WITHSCORES')[2] - Q.now)
+  return math.max(0, call('ZRANGE', Q.delayedKey, '0', '0', 'WITHSCORES')[2] - Q.now)
 end
 
 -- Numbers: of the whole queue, what happened in the turn, of each lane, and ages after a poll.
@@ -42,18 +37,19 @@ function Q.summary(isPoll, events)
   return parts
 end
 
-function Q.mailOf() return call('LRANGE', Q.mailKey .. Q.self, 0, 999) end
+-- A node that waits for no response looks seldom.
+function Q.mailOf() return ARGV[6] == '1' and call('LRANGE', Q.mailKey .. Q.self, '0', '999') or {} end
 
--- Executes what begins at an index, and returns where the next begins, and the result if it has one.
+-- Executes what begins at an index, and returns where the next begins, the result if it has one, and why it is not possible.
 Q.plainOperations = {
   E = function(index, credits, idle)
     local last = index + tonumber(ARGV[index])
     return last + 1, Q.enqueueAll(index + 1, last, credits, idle)
   end,
   A = function(index)
-    local last = index + tonumber(ARGV[index])
-    Q.ack(index + 1, last)
-    return last + 1
+    local last = index + 1 + tonumber(ARGV[index])
+    local failed = Q.ack(tonumber(ARGV[index + 1]), index + 2, last)
+    return last + 1, nil, failed
   end
 }
 
@@ -69,23 +65,22 @@ function Q.waitFor(credits, idle)
 end
 
 function Q.runTurn()
-  local number, isPoll = tonumber(ARGV[12]), ARGV[14] == '1'
-  local record = Q.readNode(Q.self)
+  local number, isPoll = tonumber(ARGV[4]), ARGV[7] == '1'
+  local record = found[2] and cmsgpack.unpack(found[2])
   if record and record[1] == number then return Q.repeated(record) end
   if (record and record[1] or 0) ~= number - 1 then
     return redis.error_reply('${Script.leaseLost} the event queue does not know this node any more')
   end
-  local workers, credits, idle = Q.numbersAt(15), Q.numbersAt(18), Q.numbersAt(21)
-  if not record then Q.hashed(Q.claimsKey .. Q.self) end
+  local workers, credits, idle = Q.numbersAt(8), Q.numbersAt(11), Q.numbersAt(14)
   Q.attend(record and { record[2], record[3], record[4] } or { 0, 0, 0 }, workers)
   Q.withdraw(Q.self)
-  local seen = tonumber(ARGV[13])
-  if seen > 0 then call('LTRIM', Q.mailKey .. Q.self, seen, -1) end
+  if ARGV[5] ~= '0' then call('LTRIM', Q.mailKey .. Q.self, ARGV[5], '-1') end
   if Q.mayBeDue() then Q.sweep() end
-  local results, index = {}, 24
+  local results, index = {}, 17
   while ARGV[index] do
     local operation = Q.plainOperations[ARGV[index]] or Q.operations[ARGV[index]]
-    local next, result = operation(index + 1, credits, idle)
+    local next, result, failed = operation(index + 1, credits, idle)
+    if failed then return failed end
     if result then results[#results + 1] = result end
     index = next
   end
@@ -95,16 +90,14 @@ function Q.runTurn()
   Q.wakeNodes()
   local done, events = table.concat(results), { Q.dropped, Q.redelivered, Q.lettersAdded, Q.lettersDropped }
   local told = Q.summary(isPoll, events)
-  Q.save()
-  call('HSET', Q.nodesKey, Q.self, cmsgpack.pack({ number, workers[1], workers[2], workers[3], done, Q.dropped, Q.redelivered,
-    Q.lettersAdded, Q.lettersDropped, answer[1] }))
-  return { done, told, answer, Q.mailOf(), isPoll and Q.endedNodes() or {}, S[PREFIX], Q.now }
+  call('HSET', Q.nodesKey, '-', Q.packed(), Q.self, cmsgpack.pack({ number, workers[1], workers[2], workers[3], done,
+    Q.dropped, Q.redelivered, Q.lettersAdded, Q.lettersDropped, answer[1], Q.given }))
+  return { done, told, answer, Q.given, Q.mailOf(), isPoll and Q.endedNodes() or {}, S[PREFIX], Q.now }
 end
 `
 
 /** Ends the script. */
 export const dispatch = `
 if ARGV[2] == 'turn' then return Q.runTurn() end
-if ARGV[2] == 'remove' then return Q.remove() end
 return Q.endNode()
 `
