@@ -89,20 +89,34 @@ export type Recovery = {
 export type LossReason = "epoch" | "dropped" | "closed"
 
 /**
- * A broadcast with its position in the log of the vhost, `{"<event>":{…},":at":<position>}`, for browsers of version 1 on
- * channels with history.
+ * A message from its body: `{"<event>":{…}}`.
  *
  * @since 0.1.0
  */
-export const positioned = (message: string, position: number): string => `${message.slice(0, -1)},":at":${position}}`
+export const unpositioned = (body: string): string => `${body}}`
 
 /**
- * An event that was sent to a user, with its position in the log of the vhost, `{"<event>":{…},":user":<position>}`, for
- * browsers of version 1.
+ * A broadcast from its body, with its position in the log of the vhost, `{"<event>":{…},":at":<position>}`, for browsers of
+ * version 1 on channels with history.
  *
  * @since 0.1.0
  */
-export const toUser = (message: string, position: number): string => `${message.slice(0, -1)},":user":${position}}`
+export const positioned = (body: string, position: number): string => `${body},":at":${position}}`
+
+/**
+ * An event that was sent to a user from its body, with its position in the log of the vhost, `{"<event>":{…},":user":<position>}`,
+ * for browsers of version 1.
+ *
+ * @since 0.1.0
+ */
+export const toUser = (body: string, position: number): string => `${body},":user":${position}}`
+
+/**
+ * The body of a message that `positioned` or `toUser` has written.
+ *
+ * @since 0.1.0
+ */
+export const bodyOf = (positioned: string): string => positioned.slice(0, positioned.lastIndexOf(","))
 
 /**
  * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
@@ -261,20 +275,28 @@ export const response = (id: Id, outcome: "ok" | "error", json: string): string 
   `{":response":{"id":${JSON.stringify(id)},${requested(outcome, json).slice(1)}}`
 
 /**
- * A broadcast event, `{…data, channel, sid?}`; `sid` is the browser that sent it, absent if a backend did. `data` may be
- * the text of an object, which is checked and not written anew; any other text counts as `{}`.
+ * The body of a broadcast event, `{…data, channel, sid?}`: the message without its last brace, so that its position can follow without
+ * a copy. `sid` is the browser that sent it, absent if a backend did. `data` may be the text of an object, which is checked and not
+ * written anew; any other text counts as `{}`.
  *
  * @since 0.1.0
  */
-export const broadcast = (event: string, data: JsonText.Input, channel: string, sid?: string): string =>
-  writeText(event, JsonText.extend(JsonText.from(data), sid === undefined ? { channel } : { channel, sid }))
+export const broadcastBody = (event: string, data: JsonText.Input, channel: string, sid?: string): string =>
+  writeBody(event, JsonText.extend(JsonText.from(data), sid === undefined ? { channel } : { channel, sid }))
+
+/**
+ * The body of an event with its data as they are, which a backend sends to a user.
+ *
+ * @since 0.1.0
+ */
+export const directBody = (event: string, data: JsonText.Input): string => writeBody(event, JsonText.from(data).text)
 
 /**
  * An event with its data as they are: that a backend sends to one browser or triggers for a worker, or a request.
  *
  * @since 0.1.0
  */
-export const direct = (event: string, data: JsonText.Input): string => writeText(event, JsonText.from(data).text)
+export const direct = (event: string, data: JsonText.Input): string => unpositioned(directBody(event, data))
 
 /**
  * A triggered event for a worker, `{…data, sid, channel?}`; `channel` if it came with a broadcast.
@@ -282,9 +304,11 @@ export const direct = (event: string, data: JsonText.Input): string => writeText
  * @since 0.1.0
  */
 export const triggered = (event: string, data: JsonText.Input, sid: string, channel?: string): string =>
-  writeText(event, JsonText.extend(JsonText.from(data), channel === undefined ? { sid } : { channel, sid }))
+  unpositioned(
+    writeBody(event, JsonText.extend(JsonText.from(data), channel === undefined ? { sid } : { channel, sid }))
+  )
 
-const writeText = (event: string, payload: string): string => `{${JSON.stringify(event)}:${payload}}`
+const writeBody = (event: string, payload: string): string => `{${JSON.stringify(event)}:${payload}`
 
 // Only for names and values of the system's own.
 const write = (event: string, payload: object): string => JSON.stringify({ [event]: payload })

@@ -140,11 +140,15 @@ export interface Envelope {
  */
 export const read = (message: string | Uint8Array): Result.Result<Envelope, BadRequestError> => {
   if (typeof message !== "string") return malformed("a message is text, not binary")
-  if (!message.isWellFormed()) return malformed("a message is Unicode text")
-  const entry = Json.single(Result.getOrUndefined(Json.parse(message)))
+  if (!message.isWellFormed()) return notUnicode
+  return envelopeOf(message, Result.getOrUndefined(Json.parse(message)))
+}
+
+const envelopeOf = (text: string, value: unknown): Result.Result<Envelope, BadRequestError> => {
+  const entry = Json.single(value)
   return entry === undefined
     ? malformed("a message is a JSON object with one key whose value is an object")
-    : Result.succeed({ name: entry[0], payload: entry[1], text: message })
+    : Result.succeed({ name: entry[0], payload: entry[1], text })
 }
 
 /**
@@ -155,20 +159,20 @@ export const read = (message: string | Uint8Array): Result.Result<Envelope, BadR
 export const maxBatch = 256
 
 /**
- * The texts of the messages in a batch, a JSON array of at most `maxBatch` messages; `undefined` where the message is no
- * array.
+ * The messages in a batch, a JSON array of at most `maxBatch`, each as `read` gives it; `undefined` where the message is no array.
  *
  * @since 0.1.0
  */
 export const batch = (
   message: string | Uint8Array
-): Result.Result<ReadonlyArray<string>, BadRequestError> | undefined => {
+): Result.Result<ReadonlyArray<Result.Result<Envelope, BadRequestError>>, BadRequestError> | undefined => {
   if (typeof message !== "string" || !/^[ \n\r\t]*\[/.test(message)) return undefined
+  if (!message.isWellFormed()) return notUnicode
   const messages = Result.getOrUndefined(Json.parse(message, Json.maxDepth + 1))
   if (!Array.isArray(messages)) return malformed("a batch is a JSON array of messages")
-  return messages.length > maxBatch
-    ? malformed(`a batch has at most ${maxBatch} messages`)
-    : Result.succeed(JsonText.elements(message))
+  if (messages.length > maxBatch) return malformed(`a batch has at most ${maxBatch} messages`)
+  const texts = JsonText.elements(message)
+  return Result.succeed(messages.map((value, index) => envelopeOf(texts[index]!, value)))
 }
 
 /**
@@ -272,8 +276,8 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     return Result.succeed({ _tag: "Trigger", event, data, dedupeKey, traceparent: traceOf(envelope), id })
   }],
   ["request", (envelope, { id }) => {
-    const { timeout = defaultTimeout, ...payload } = envelope.payload
-    const event = text(payload.event)
+    const { timeout = defaultTimeout } = envelope.payload
+    const event = text(envelope.payload.event)
     if (isReserved(event)) return malformed(reserved)
     if (event === undefined || id === undefined) return malformed("request needs an event and an id")
     if (typeof timeout !== "number" || !(timeout >= 1 && timeout <= maxTimeout)) {
@@ -282,7 +286,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     const data = dataOf(envelope)
     return data === undefined
       ? noObject
-      : Result.succeed(FromBrowser.Request({ event, data, timeout, traceparent: traceOf(envelope), id }))
+      : Result.succeed({ _tag: "Request", event, data, timeout, traceparent: traceOf(envelope), id })
   }],
   [
     "cancel",
@@ -360,4 +364,5 @@ const noId = {}
 const maxTraceparent = 100
 
 const malformed = (detail: string) => Result.fail(new BadRequestError({ detail }))
+const notUnicode = malformed("a message is Unicode text")
 const noObject = malformed("data is a JSON object; put any other value into a field of one")

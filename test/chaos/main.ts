@@ -66,7 +66,8 @@ const ofNodes = Effect.andThen(
     deeds: ["nodeFrozen"],
     replacements: [
       { file: "cluster/Script.ts", text: "if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then", by: "if false then" },
-      { file: "queue/turn.ts", text: "if (record and record[1] or 0) ~= number - 1 then", by: "if false then" }
+      { file: "queue/turn.ts", text: "if (record and record[1] or 0) ~= number - 1 then", by: "if false then" },
+      { file: "queue/plain.ts", text: "if left > 0 then return redis", by: "if false then return redis" }
     ]
   }, ({ wrongs }) => wrongs.length > 0)
 )

@@ -62,8 +62,9 @@ export const join = (vhost: Vhosts.Vhost, options?: Partial<Worker>) =>
     return {
       given,
       acknowledge: (...which: ReadonlyArray<number>) =>
-        vhost.lobby.ack("worker", connection, which.map((n) => given[n]!.id)),
-      fail: (which: number, reason: string) => vhost.lobby.nack("worker", connection, given[which]!.id, reason)
+        Effect.sync(() => vhost.lobby.ackUnsafe("worker", connection, which.map((n) => given[n]!.id))),
+      fail: (which: number, reason: string) =>
+        Effect.sync(() => vhost.lobby.nackUnsafe("worker", connection, given[which]!.id, reason))
     }
   })
 

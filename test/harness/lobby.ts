@@ -127,11 +127,11 @@ export const idOf = (w: FakeWorker, json: string) => w.deliveries[w.received.las
 
 /** Acks events, all in one message. */
 export const ack = (lobby: Lobby.Lobby, w: FakeWorker, ...events: ReadonlyArray<string>) =>
-  lobby.ack(w.id, w.connection, events.map((event) => idOf(w, event)))
+  Effect.sync(() => lobby.ackUnsafe(w.id, w.connection, events.map((event) => idOf(w, event))))
 
 /** Nacks an event: its handler failed. */
 export const nack = (lobby: Lobby.Lobby, w: FakeWorker, event: string, reason: string) =>
-  lobby.nack(w.id, w.connection, idOf(w, event), reason)
+  Effect.sync(() => lobby.nackUnsafe(w.id, w.connection, idOf(w, event), reason))
 
 /** Releases an event: it was not handled. */
 export const release = (lobby: Lobby.Lobby, w: FakeWorker, event: string) => nack(lobby, w, event, "")

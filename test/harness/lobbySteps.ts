@@ -205,24 +205,28 @@ export const makeReal = (lobby: Lobby.Lobby) => {
         const [first, ...more] = step.which.flatMap((which) => deliveredTo(delivered, which, step.by) ?? [])
         return first === undefined
           ? Effect.void
-          : lobby.ack(
-            first.id,
-            connectionOf(first.id, first.connection),
-            [first, ...more].map(({ text }) => ids.get(text)!)
+          : Effect.sync(() =>
+            lobby.ackUnsafe(
+              first.id,
+              connectionOf(first.id, first.connection),
+              [first, ...more].map(({ text }) => ids.get(text)!)
+            )
           )
       }
       case "nack": {
         const one = deliveredTo(delivered, step.which, step.by)
         return one === undefined
           ? Effect.void
-          : lobby.nack(one.id, connectionOf(one.id, one.connection), ids.get(one.text)!, step.reason)
+          : Effect.sync(() =>
+            lobby.nackUnsafe(one.id, connectionOf(one.id, one.connection), ids.get(one.text)!, step.reason)
+          )
       }
       case "ackAll":
-        return Effect.forEach(
-          [...delivered],
-          ({ connection, id, text }) => lobby.ack(id, connectionOf(id, connection), [ids.get(text)!]),
-          { discard: true }
-        )
+        return Effect.sync(() => {
+          for (const { connection, id, text } of [...delivered]) {
+            lobby.ackUnsafe(id, connectionOf(id, connection), [ids.get(text)!])
+          }
+        })
       case "dismissAll":
         return lobby.dismissAll
     }

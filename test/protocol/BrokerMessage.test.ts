@@ -16,7 +16,7 @@ import {
   type StatusError,
   UnauthorizedError
 } from "../../src/protocol/KosmonautError.ts"
-import { anyText, jsonObject, key, oddKeys, oneOf, pick } from "./arbitraries.ts"
+import { anyText, int, jsonObject, key, oddKeys, oneOf, pick } from "./arbitraries.ts"
 
 /** The only key of a message and its value. */
 const entryOf = (message: string): readonly [event: string, payload: JsonObject] => {
@@ -24,6 +24,10 @@ const entryOf = (message: string): readonly [event: string, payload: JsonObject]
   expect(more).toEqual([])
   return entry
 }
+
+/** A broadcast without a position. */
+const broadcast = (...args: Parameters<typeof BrokerMessage.broadcastBody>) =>
+  BrokerMessage.unpositioned(BrokerMessage.broadcastBody(...args))
 
 /** An object without some keys, as entries, so that a key like `__proto__` cannot hide. */
 const without = (object: JsonObject, ...keys: ReadonlyArray<string>) =>
@@ -104,8 +108,8 @@ describe("BrokerMessage", () => {
       ":memberLeft": { channel: "c", uid: "ann", a: 1, b: 2, c: 3 }
     }],
     ["closed", BrokerMessage.closed("s"), { ":closed": { sid: "s" } }],
-    ["a backend's broadcast", BrokerMessage.broadcast("e", { a: 1 }, "c"), { e: { a: 1, channel: "c" } }],
-    ["a browser's broadcast", BrokerMessage.broadcast("e", { a: 1 }, "c", "s"), {
+    ["a backend's broadcast", broadcast("e", { a: 1 }, "c"), { e: { a: 1, channel: "c" } }],
+    ["a browser's broadcast", broadcast("e", { a: 1 }, "c", "s"), {
       e: { a: 1, channel: "c", sid: "s" }
     }],
     ["an event for one browser", BrokerMessage.direct("e", { channel: "c", sid: "s" }), {
@@ -208,7 +212,7 @@ describe("BrokerMessage", () => {
       expect(without(one, "channel", "uid")).toEqual(without(data, "channel", "uid"))
     }
 
-    const [, sent] = entryOf(BrokerMessage.broadcast("e", data, channel, sid))
+    const [, sent] = entryOf(broadcast("e", data, channel, sid))
     expect([sent.channel, sent.sid]).toEqual([channel, sid])
     expect(without(sent, "channel", "sid")).toEqual(without(data, "channel", "sid"))
 
@@ -227,8 +231,8 @@ describe("BrokerMessage", () => {
     const text = ` ${JSON.stringify(data, undefined, space)}\n`
     const heard = (message: string) => JSON.stringify(JSON.parse(message))
     for (const sid of [undefined, "s"]) {
-      expect(heard(BrokerMessage.broadcast("e", text, "c", sid))).toBe(
-        heard(BrokerMessage.broadcast("e", data, "c", sid))
+      expect(heard(broadcast("e", text, "c", sid))).toBe(
+        heard(broadcast("e", data, "c", sid))
       )
     }
     expect(heard(BrokerMessage.direct("e", text))).toBe(heard(BrokerMessage.direct("e", data)))
@@ -246,7 +250,7 @@ describe("BrokerMessage", () => {
     [`{"a":1},"b":{}`, `{"e":{"channel":"c"}}`],
     [`{"a":`.repeat(300) + "1" + "}".repeat(300), `{"e":{"channel":"c"}}`]
   ])("of the broker has what is the text of an object, %s", (text, message) => {
-    expect(BrokerMessage.broadcast("e", text, "c")).toBe(message)
+    expect(broadcast("e", text, "c")).toBe(message)
   })
 
   it.prop(
@@ -256,7 +260,7 @@ describe("BrokerMessage", () => {
       // Halves of characters travel as escapes, which is what makes them arrive.
       for (
         const message of [
-          BrokerMessage.broadcast(event, data, channel),
+          broadcast(event, data, channel),
           BrokerMessage.triggered(event, data, "s"),
           BrokerMessage.direct(event, data)
         ]
@@ -268,11 +272,24 @@ describe("BrokerMessage", () => {
     }
   )
 
+  it.prop(
+    "of the broker gets a position, and is the same without it",
+    [oneOf(key, pick(oddKeys)), jsonObject, name, int(1, 2 ** 53 - 1)],
+    ([event, data, channel, position]) => {
+      const body = BrokerMessage.broadcastBody(event, data, channel)
+      const at = BrokerMessage.positioned(body, position)
+      const user = BrokerMessage.toUser(body, position)
+      const plain = BrokerMessage.unpositioned(body).slice(1, -1)
+      expect([at, user]).toEqual([`{${plain},":at":${position}}`, `{${plain},":user":${position}}`])
+      expect([BrokerMessage.bodyOf(at), BrokerMessage.bodyOf(user)]).toEqual([body, body])
+    }
+  )
+
   it.each(oddKeys.filter((key) => key !== ""))("takes %j for a name like any other", (key) => {
     const quoted = JSON.stringify(key)
     const data = `{${quoted}:{"polluted":true}}`
     const sent = new JsonText.ObjectText(data)
-    expect(BrokerMessage.broadcast(key, sent, key)).toBe(
+    expect(broadcast(key, sent, key)).toBe(
       `{${quoted}:{${quoted}:{"polluted":true},"channel":${quoted}}}`
     )
     expect(BrokerMessage.triggered(key, sent, "s")).toBe(`{${quoted}:{${quoted}:{"polluted":true},"sid":"s"}}`)
@@ -304,7 +321,7 @@ describe("BrokerMessage", () => {
     const [a, b] = ["e50afbc3-8f9f-4ffe-5b4b-af4ddd868f5f", "bda753b4-3788-478e-4df9-33a65af903ad"]
     const joe = { uid: "joe", data: { name: "Joe" } }
     const ann = { uid: "ann", data: { name: "Ann" } }
-    const { authenticated, broadcast, connected, subscribed, unsubscribed } = BrokerMessage
+    const { authenticated, connected, subscribed, unsubscribed } = BrokerMessage
     const bad = BrokerMessage.error(new BadRequestError({ detail: "" }))
     const unauthorized = BrokerMessage.error(new UnauthorizedError({ detail: "" }))
     const forbidden = BrokerMessage.error(new ForbiddenError({ detail: "" }))

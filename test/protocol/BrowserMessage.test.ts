@@ -244,8 +244,8 @@ describe("BrowserMessage", () => {
       FromBrowser.Request({
         event: "chat/rename",
         data: new JsonText.ObjectText(`{"n":1.0}`),
-        timeout: 250,
         traceparent: undefined,
+        timeout: 250,
         id: "a"
       })
     ],
@@ -303,11 +303,12 @@ describe("BrowserMessage", () => {
     [`[{"close":{}}`, "JSON array"],
     [`[{"close":{}}]]`, "JSON array"],
     [`[${Array.from({ length: 257 }, () => "1").join()}]`, "at most 256"],
-    ["[".repeat(300) + "]".repeat(300), "JSON array"]
+    ["[".repeat(300) + "]".repeat(300), "JSON array"],
+    [`[{"ping":{}},{"trigger":{"event":"\ud800"}}]`, "Unicode"]
   ])("of a browser may be a batch: %.40s", (message, expected) => {
     const batch = BrowserMessage.batch(message)
     if (batch === undefined) expect(expected).toBeUndefined()
-    else if (Result.isSuccess(batch)) expect(batch.success).toEqual(expected)
+    else if (Result.isSuccess(batch)) expect(batch.success).toEqual(Array.from(expected ?? [], BrowserMessage.read))
     else expect(batch.failure.detail).toContain(expected)
   })
 

@@ -133,12 +133,7 @@ export const make = Effect.fnUntraced(function*(
             )
         }))
     ),
-    hear: (channel, begun, heard) =>
-      Effect.flatMap(current, (on) =>
-        Effect.raceFirst(
-          detached(hearing(on.redis, clock, channel, begun, heard)),
-          Effect.andThen(on.ended, Effect.fail(replaced))
-        )),
+    hear: (...listener) => Effect.flatMap(current, (on) => hearing(on, clock, listener)),
     replace: (why) => Effect.sync(() => link?.end(why)),
     isConnected: () => link !== undefined,
     lostFor: () => link === undefined ? clock.nowUnsafe() - lostAt : 0
@@ -162,13 +157,11 @@ const reserving = ({ ended, redis }: Link.Link) =>
 
 // What a node says to itself shows that it hears: a connection may be lost without that anybody says so.
 const hearing = (
-  redis: Redis.Redis["Service"],
+  { ended, redis }: Link.Link,
   clock: AwakeClock.AwakeClock,
-  channel: string,
-  begun: () => void,
-  heard: (message: string) => void
-): Effect.Effect<never, Link.CommandError> =>
-  Effect.gen(function*() {
+  [channel, begun, heard]: Parameters<Connection["hear"]>
+): Effect.Effect<never, Link.CommandError> => {
+  const hear = Effect.gen(function*() {
     const messages = yield* redis.subscribe(channel)
     let probes = 0
     const hearAll = Effect.map(Queue.takeAll(messages), (all) => {
@@ -181,13 +174,15 @@ const hearing = (
       const before = probes
       yield* redis.send("PUBLISH", channel, "")
       yield* sleepFor(clock, probeTimeout)
-      if (probes === before) yield* Effect.fail(unheard)
+      if (probes === before) return yield* Effect.fail(unheard)
     })
     return yield* Effect.raceFirst(Effect.forever(hearAll), Effect.forever(probe))
   }).pipe(
     Effect.mapError((error) => error._tag === "RedisError" ? Link.commandError(error) : error),
     Effect.scoped
   )
+  return Effect.raceFirst(detached(hear), Effect.andThen(ended, Effect.fail(replaced)))
+}
 
 // Whoever gives it up does not wait: to subscribe takes long where Redis stands still, and cannot be interrupted.
 const detached = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>

@@ -80,10 +80,10 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
       const handleNow = Effect.suspend(() => {
         if (state.hasEnded) return Effect.succeed(false)
         const batch = browser.version === 0 ? undefined : BrowserMessage.batch(message)
-        if (batch === undefined) return handleOne(state, message)
+        if (batch === undefined) return handleOne(state, BrowserMessage.read(message))
         return Result.isFailure(batch) ? reject(state, batch.failure) : handleAll(state, batch.success, admit)
       })
-      return admit === undefined ? handleNow : admit(message, true, handleNow)
+      return admit === undefined ? handleNow : admit(sizeOf(message), () => readShort(message), handleNow)
     },
     isAuthenticated: () => state.permission !== undefined,
     end: (mayReturn) =>
@@ -96,10 +96,10 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
   }
 }
 
-/** Handles a message if the rates of its browser allow it, and rejects it if not. */
+/** Handles a message of so many bytes if the rates of its browser allow it, and rejects it if not. */
 type Admit = (
-  message: string | Uint8Array,
-  isWhole: boolean,
+  size: number,
+  read: () => BrowserMessage.Envelope | undefined,
   handle: Effect.Effect<boolean>
 ) => Effect.Effect<boolean>
 
@@ -107,15 +107,15 @@ type Admit = (
 const makeAdmission = (state: BrowserMessages.State): Admit | undefined => {
   const rates = BrowserRates.make(state.vhost.config)
   let left: BrowserRates.Allowance | undefined
-  return rates && ((message, isWhole, handle) =>
+  return rates && ((size, read, handle) =>
     Clock.clockWith((clock) => {
       const now = BrowserMessages.monotonicOf(clock)
       left ??= BrowserRates.allowance(rates, now)
-      const reason = BrowserRates.refusal(rates, left, now, isWhole ? sizeOf(message) : 0)
+      const reason = BrowserRates.refusal(rates, left, now, size)
       if (reason === undefined) return handle
       if (state.hasEnded) return Effect.succeed(false)
       const mayStay = BrowserRates.mayStay(rates, left, now)
-      const rejected = handleBeyond(state, message, tooMany(reason))
+      const rejected = handleBeyond(state, read(), tooMany(reason))
       return mayStay
         ? rejected
         : Effect.tap(rejected, () => Effect.sync(() => state.browser.closeUnsafe(tryAgainLater, reason)))
@@ -125,7 +125,7 @@ const makeAdmission = (state: BrowserMessages.State): Admit | undefined => {
 // The messages of a batch are counted one by one; their bytes were counted with the first.
 const handleAll = Effect.fnUntraced(function*(
   state: BrowserMessages.State,
-  messages: ReadonlyArray<string>,
+  messages: ReadonlyArray<ReturnType<typeof BrowserMessage.read>>,
   admit: Admit | undefined
 ) {
   let share: number | undefined
@@ -138,14 +138,18 @@ const handleAll = Effect.fnUntraced(function*(
     }
     if (state.hasEnded) return false
     const handle = Effect.suspend(() => handleOne(state, message))
-    const goesOn = yield* admit === undefined || index === 0 ? handle : admit(message, false, handle)
+    const goesOn = yield* admit === undefined || index === 0
+      ? handle
+      : admit(0, () => Result.getOrUndefined(message), handle)
     if (!goesOn) return false
   }
   return true
 })
 
-const handleOne = (state: BrowserMessages.State, message: string | Uint8Array): Effect.Effect<boolean> => {
-  const envelope = BrowserMessage.read(message)
+const handleOne = (
+  state: BrowserMessages.State,
+  envelope: ReturnType<typeof BrowserMessage.read>
+): Effect.Effect<boolean> => {
   if (Result.isFailure(envelope)) return reject(state, envelope.failure)
   const interpreted = BrowserMessage.interpret(envelope.success)
   return Result.isFailure(interpreted)
@@ -156,17 +160,19 @@ const handleOne = (state: BrowserMessages.State, message: string | Uint8Array): 
     )
 }
 
-// Messages that make less work for the broker always pass. Only short messages are read for that.
+// Messages that make less work for the broker always pass.
 const handleBeyond = (
   state: BrowserMessages.State,
-  message: string | Uint8Array,
+  envelope: BrowserMessage.Envelope | undefined,
   error: TooManyRequestsError
-): Effect.Effect<boolean> => {
-  const envelope = message.length > maxShort ? undefined : Result.getOrUndefined(BrowserMessage.read(message))
-  return envelope?.name === "unsubscribe" || envelope?.name === "close"
-    ? handleOne(state, message)
+): Effect.Effect<boolean> =>
+  envelope?.name === "unsubscribe" || envelope?.name === "close"
+    ? handleOne(state, Result.succeed(envelope))
     : reject(state, error, envelope)
-}
+
+// Only short messages are read beyond the rates.
+const readShort = (message: string | Uint8Array): BrowserMessage.Envelope | undefined =>
+  message.length > maxShort ? undefined : Result.getOrUndefined(BrowserMessage.read(message))
 
 // The original's `:error` has only a code and its text. The reason is for version 1 and for messages with an id.
 const reject = (

@@ -143,15 +143,14 @@ export const make = (options: {
   const state: State = { users: new Map(), ended: SizedMap.make(sizeOf), count: 0 }
   const { ended, users } = state
 
-  const removeExpired = () => {
-    if (ended.entries.size === 0) return
-    const now = Timeline.nowOf(clock)
-    removeOldest(state, ended, ({ expiresAt }) => expiresAt <= now)
-  }
+  const removeExpired = (now: number) => removeOldest(state, ended, ({ expiresAt }) => expiresAt <= now)
+  const known = ({ name, uid }: Key) => users.get(uid)?.calls.get(name)
   return {
-    find: ({ name, uid }) => {
-      removeExpired()
-      return users.get(uid)?.calls.get(name)
+    find: (key) => {
+      // Most are new, and need no look at the clock.
+      if (known(key) === undefined) return undefined
+      removeExpired(Timeline.nowOf(clock))
+      return known(key)
     },
     addUnsafe: (call) => {
       if (call.key !== undefined) add(state, call, call.key)
@@ -159,13 +158,14 @@ export const make = (options: {
     endUnsafe: (call) => {
       const { key, response } = call
       if (key === undefined) return
-      removeExpired()
+      const now = Timeline.nowOf(clock)
+      removeExpired(now)
       // Nothing of the browser's session is held for longer than the session.
       call.caller = nobody
       call.cancel = constFalse
       const user = add(state, call, key)
       const size = overhead + 2 * (key.uid.length + key.name.length + (response?.length ?? 0))
-      const own: Ended = { call, key, user, size, expiresAt: Timeline.nowOf(clock) + retention }
+      const own: Ended = { call, key, user, size, expiresAt: now + retention }
       user.ended.set(call, own)
       ended.set(call, own)
       removeOldest(state, user.ended, () => user.ended.entries.size > maxOfUser || user.ended.size() > maxSizeOfUser)

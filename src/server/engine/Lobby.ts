@@ -48,20 +48,20 @@ export interface Lobby {
   /** A worker has sent a heartbeat; it is sent one back. `false` if no such worker is registered (on this connection). */
   readonly heartbeat: (id: string, connection?: unknown) => Effect.Effect<boolean>
   /** A worker acks events. Acks for deliveries that it does not hold on this connection are ignored. */
-  readonly ack: (id: string, connection: unknown, deliveries: ReadonlyArray<string>) => Effect.Effect<void>
+  readonly ackUnsafe: (id: string, connection: unknown, deliveries: ReadonlyArray<string>) => void
   /** A worker nacks an event for a reason, or releases it if `reason` is empty. Ignored in the same cases. */
-  readonly nack: (id: string, connection: unknown, delivery: string, reason: string) => Effect.Effect<void>
+  readonly nackUnsafe: (id: string, connection: unknown, delivery: string, reason: string) => void
   /**
    * A worker has handled a request, and this is the JSON of what the handler returned (`ok`) or of its declared error. Acks an
    * event that is no request. Ignored in the same cases.
    */
-  readonly respond: (
+  readonly respondUnsafe: (
     id: string,
     connection: unknown,
     delivery: string,
     outcome: "ok" | "error",
     json: string
-  ) => Effect.Effect<void>
+  ) => void
   /** Removes a worker; if `connection` is given, only if it is registered on that one. */
   readonly leave: (id: string, connection?: unknown) => Effect.Effect<void>
   /**
@@ -74,7 +74,10 @@ export interface Lobby {
     origin?: string,
     options?: Pick<Enqueue, "delay" | "dedupeKey">
   ) => Effect.Effect<void, InternalError>
-  /** Delivers or queues a request. Fails if no worker takes requests, or as `enqueue` does. */
+  /**
+   * Delivers or queues a request. Fails if no worker takes requests, or as `enqueue` does. It acts when it is called; the effect waits
+   * until it is queued, or is an `Exit`.
+   */
   readonly request: (request: Request) => Effect.Effect<Cancel, NoWorkerError | InternalError>
   /** Delivers or queues a lifecycle event; ignored if no worker takes them. */
   readonly emitUnsafe: (event: Event) => void
@@ -185,7 +188,6 @@ export const makeWith = (options: Dispatcher.Options, makeQueue: Dispatcher.Make
   const state = Dispatcher.make(options, makeQueue)
   const { queue, workers } = state
   const { find } = workers
-  const settle: Settle = (...delivery) => Effect.sync(() => settleUnsafe(state, ...delivery))
   return {
     register: (worker) => Effect.sync(() => Dispatcher.register(state, worker)),
     heartbeat: (id, connection) =>
@@ -194,16 +196,15 @@ export const makeWith = (options: Dispatcher.Options, makeQueue: Dispatcher.Make
         if (member !== undefined) Dispatcher.receiveHeartbeat(state, member)
         return member !== undefined
       }),
-    ack: (id, connection, deliveries) => settle(id, connection, deliveries, () => Dispatcher.acked),
-    nack: (id, connection, delivery, reason) =>
-      settle(
-        id,
-        connection,
-        [delivery],
-        ({ maxAttempts }) => reason === "" ? Dispatcher.released : Outcome.Nacked({ reason, maxAttempts })
-      ),
-    respond: (id, connection, delivery, outcome, json) =>
-      settle(id, connection, [delivery], () => Outcome.Responded({ outcome, json })),
+    ackUnsafe: (id, connection, deliveries) => settle(state, find(id, connection), deliveries, Dispatcher.acked),
+    nackUnsafe: (id, connection, delivery, reason) => {
+      const member = find(id, connection)
+      const maxAttempts = member?.worker.maxAttempts ?? 1
+      const outcome = reason === "" ? Dispatcher.released : Outcome.Nacked({ reason, maxAttempts })
+      settle(state, member, [delivery], outcome)
+    },
+    respondUnsafe: (id, connection, delivery, outcome, json) =>
+      settle(state, find(id, connection), [delivery], { _tag: "Responded", outcome, json }),
     leave: (id, connection) =>
       Effect.sync(() => {
         const member = find(id, connection)
@@ -250,26 +251,20 @@ const workerOf = ({ timeline }: Dispatcher.State, member: Member): WorkerInfo =>
   }
 }
 
-type Settle = (
-  id: string,
-  connection: unknown,
-  deliveries: ReadonlyArray<string>,
-  outcomeOf: (worker: Worker) => Outcome
-) => Effect.Effect<void>
-
-const settleUnsafe = (
+// Ends deliveries of a worker, if it is registered and holds them.
+const settle = (
   state: Dispatcher.State,
-  ...[id, connection, deliveries, outcomeOf]: Parameters<Settle>
+  member: Member | undefined,
+  deliveries: ReadonlyArray<string>,
+  outcome: Outcome
 ): void => {
-  const { counted, workers } = state
-  const member = workers.find(id, connection)
   if (member === undefined) return
+  const { counted, workers } = state
   const events: Array<Queued> = []
   for (const delivery of deliveries) {
     const event = workers.release(member, delivery)
     if (event !== undefined) events.push(event)
   }
-  const outcome = outcomeOf(member.worker)
   if (outcome._tag === "Acked" || outcome._tag === "Responded") counted.acknowledged += events.length
   Dispatcher.settle(state, member, events, outcome)
 }

@@ -143,7 +143,8 @@ export type Change = Data.TaggedEnum<{
   Broadcast: {
     readonly channel: string
     readonly opens: boolean
-    readonly message: string
+    /** The message without its end, see `BrokerMessage.broadcastBody`. */
+    readonly body: string
     readonly exceptSid: string | undefined
     /** Of a channel on which only the last broadcast of each event matters: names the event. */
     readonly key: string | undefined
@@ -151,7 +152,7 @@ export type Change = Data.TaggedEnum<{
   /** A broadcast to a channel without history that no browser of this node is subscribed to. Its data were not read. */
   BroadcastToNobody: {}
   Sent: { readonly sid: string; readonly message: string }
-  SentToUser: { readonly uid: string; readonly message: string; readonly key: string | undefined }
+  SentToUser: { readonly uid: string; readonly body: string; readonly key: string | undefined }
   /** Something was sent to browsers of other nodes alone, and nothing retains it. */
   SentElsewhere: {}
   Disconnected: { readonly by: "sid" | "uid"; readonly who: string }

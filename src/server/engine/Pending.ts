@@ -7,7 +7,7 @@
  */
 
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 
 /**
  * Called once, with how it has ended.
@@ -51,6 +51,13 @@ export const make = <A, E>(
  * @since 0.1.0
  */
 export const isPending = <A, E>(effect: Effect.Effect<A, E>): effect is Pending<A, E> => "observeUnsafe" in effect
+
+/**
+ * Whether an effect has ended already, so that its `Exit` can be read.
+ *
+ * @since 0.1.0
+ */
+export const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
 /**
  * Another one that ends when it does, with what `f` makes of that; `f` is called once.

@@ -56,6 +56,18 @@ describeWithRedis("The connection to Redis", () => {
       expect(error.message).toContain("maxmemory-policy is allkeys-lru")
     }))
 
+  it.live("refuses a user that may not publish", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const admin = yield* Connection.make(server.url)
+      const limited = Redacted.make(`redis://limited:secret@127.0.0.1:${server.port}`)
+      yield* admin.send("ACL", "SETUSER", "limited", "on", ">secret", "~*", "+@all")
+      const error = yield* Effect.flip(Connection.make(limited))
+      expect(error.message).toContain("Allow it &kosmonaut:*")
+      yield* admin.send("ACL", "SETUSER", "limited", "&kosmonaut:*")
+      expect(yield* Effect.flatMap(Connection.make(limited), ({ send }) => send("PING"))).toBe("PONG")
+    }))
+
   it.live("warns once of a Redis that persists nothing", () =>
     Effect.gen(function*() {
       const warnings = (options: Parameters<typeof start>[0]) =>

@@ -65,11 +65,8 @@ const join = ({ lobby }: Node, id: string, prefetch: number, options: {
       settled(true)
       options.onEvent?.()
       if (options.holds === true) return
-      Effect.runFork(
-        options.responds === true
-          ? lobby.respond(id, connection, delivery!.id, "ok", `"${json}"`)
-          : lobby.ack(id, connection, [delivery!.id])
-      )
+      if (options.responds === true) lobby.respondUnsafe(id, connection, delivery!.id, "ok", `"${json}"`)
+      else lobby.ackUnsafe(id, connection, [delivery!.id])
     },
     heartbeatUnsafe: () => {},
     dismiss: Effect.void

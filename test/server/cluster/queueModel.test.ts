@@ -138,6 +138,22 @@ describeWithRedis("the queue that nodes share", () => {
         { ...turn, node: 1, wishes: [enqueued(0)], credits: [3, 0, 0] }
       ])
     }).pipe(Effect.scoped))
+
+  it.live("leaves a node that waits its share of what another enqueues", () =>
+    Effect.gen(function*() {
+      const redis = yield* RedisQueue.make
+      const queueOf = Effect.map(redis.node(), ({ queues }) => queues.queueOf("/", RedisQueue.limits))
+      const [one, other] = [yield* queueOf, yield* queueOf]
+      const turn = (queue: SharedQueue, number: number, wish?: Wish) => {
+        const calls = wish !== undefined && "enqueue" in wish ? [enqueueOf(wish, 1), enqueueOf(wish, 2)] : []
+        const capacity = capacityOf([4, 0, 0], 1)
+        const what = { number, settled: [], calls, capacity, responsesSeen: 0, takesResponses: false, isPoll: false }
+        return Effect.map(queue.run(what), ({ claimed }) => claimed.length)
+      }
+      expect(yield* turn(other, 1)).toBe(0)
+      expect(yield* turn(one, 1, { enqueue: "events", size: 1, delay: 0, key: 0, left: 20 })).toBe(1)
+      expect(yield* turn(other, 2)).toBe(1)
+    }).pipe(Effect.scoped))
 })
 
 const explain = (checked: object): string =>

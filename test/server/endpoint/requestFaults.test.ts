@@ -35,7 +35,7 @@ const attend = Effect.fnUntraced(function*({ lobby }: Vhosts.Vhost, prefetch = 1
   })
   return {
     given: () => given.splice(0),
-    respond: (delivery: string) => lobby.respond("responder", connection, delivery, "ok", "1")
+    respond: (delivery: string) => Effect.sync(() => lobby.respondUnsafe("responder", connection, delivery, "ok", "1"))
   }
 })
 

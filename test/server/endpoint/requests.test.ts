@@ -44,9 +44,9 @@ const attend = Effect.fnUntraced(function*({ vhost: { lobby } }: World, options?
   return {
     given: () => given.splice(0),
     respond: (delivery: string, json: string, outcome: "ok" | "error" = "ok") =>
-      lobby.respond(id, connection, delivery, outcome, json),
-    nack: (delivery: string, reason: string) => lobby.nack(id, connection, delivery, reason),
-    ack: (delivery: string) => lobby.ack(id, connection, [delivery]),
+      Effect.sync(() => lobby.respondUnsafe(id, connection, delivery, outcome, json)),
+    nack: (delivery: string, reason: string) => Effect.sync(() => lobby.nackUnsafe(id, connection, delivery, reason)),
+    ack: (delivery: string) => Effect.sync(() => lobby.ackUnsafe(id, connection, [delivery])),
     leave: lobby.leave(id, connection),
     register
   }

@@ -8,7 +8,13 @@ import { costly, int } from "../../protocol/arbitraries.ts"
 
 const limits = { historyVhostSize: 6000 }
 const owner = { name: "room", isOnDemand: false }
-const channelLimits = [{ count: 5, size: 3000, age: 100 }, { count: 4, size: 2500, age: 40 }] as const
+const channelLimits = [
+  { count: 5, size: 3000, age: 100 },
+  { count: 4, size: 2500, age: 40 },
+  { count: 3, size: 2500, age: 100 },
+  { count: 6, size: 3000, age: 40 },
+  { count: 4, size: 3000, age: 100 }
+]
 const totalLimit = 9000
 
 /** What a broadcast takes, for texts of ASCII. */
@@ -21,23 +27,33 @@ interface Broadcast {
   readonly channel: number
 }
 
-/** The model: two vhosts with two channels each, and lists of what they retain. */
+/** The model: two vhosts with five channels each, and lists of what they retain. */
 const makeModel = () => {
+  const limitsOf = [0, 1].map(() => channelLimits)
   const retained: [Array<Broadcast>, Array<Broadcast>] = [[], []]
-  const floors = [[0, 0], [0, 0]]
+  const floors = [0, 1].map(() => channelLimits.map(() => 0))
   const sizeIn = (list: ReadonlyArray<Broadcast>) => list.reduce((sum, { message }) => sum + sizeOf(message), 0)
   const drop = (vhost: number, broadcast: Broadcast | undefined) => {
     retained[vhost] = retained[vhost]!.filter((one) => one !== broadcast)
     floors[vhost]![broadcast!.channel] = broadcast!.position
   }
-  const append = (vhost: number, broadcast: Broadcast) => {
-    for (const one of retained[vhost]!) {
-      if (one.at < broadcast.at - channelLimits[one.channel as 0 | 1].age) drop(vhost, one)
-    }
-    retained[vhost]!.push(broadcast)
-    const own = () => retained[vhost]!.filter(({ channel }) => channel === broadcast.channel)
-    const { count, size } = channelLimits[broadcast.channel as 0 | 1]
+  const expire = (vhost: number, now: number) => {
+    for (const one of retained[vhost]!) if (one.at < now - limitsOf[vhost]![one.channel]!.age) drop(vhost, one)
+  }
+  const trim = (vhost: number, index: number) => {
+    const own = () => retained[vhost]!.filter(({ channel }) => channel === index)
+    const { count, size } = limitsOf[vhost]![index]!
     while (own().length > count || sizeIn(own()) > size) drop(vhost, own()[0])
+  }
+  const limit = (vhost: number, own: typeof channelLimits, now: number) => {
+    limitsOf[vhost] = own
+    expire(vhost, now)
+    for (const index of own.keys()) trim(vhost, index)
+  }
+  const append = (vhost: number, broadcast: Broadcast) => {
+    expire(vhost, broadcast.at)
+    retained[vhost]!.push(broadcast)
+    trim(vhost, broadcast.channel)
     while (sizeIn(retained[vhost]!) > limits.historyVhostSize) drop(vhost, retained[vhost]![0])
     while (sizeIn(retained.flat()) > totalLimit) {
       const largest = sizeIn(retained[1]) > sizeIn(retained[0]) ? 1 : 0
@@ -47,7 +63,7 @@ const makeModel = () => {
   const close = (vhost: number, channel: number) => {
     for (const one of retained[vhost]!.filter((one) => one.channel === channel)) drop(vhost, one)
   }
-  return { retained, floors, append, close, sizeIn }
+  return { retained, floors, limitsOf, append, close, limit, sizeIn }
 }
 
 const positionsAfter = (history: History.History, position: number) => {
@@ -58,10 +74,10 @@ const positionsAfter = (history: History.History, position: number) => {
 
 const step = Arbitrary.all({
   vhost: int(0, 1),
-  channel: int(0, 1),
+  channel: int(0, 4),
   length: Arbitrary.map(int(0, 9), (n) => n === 9 ? 2000 : n * 100),
   passes: Arbitrary.map(int(0, 9), (n) => n > 7 ? 60 : n),
-  closes: Arbitrary.map(int(0, 30), (n) => n === 0)
+  rare: Arbitrary.map(int(0, 30), (n) => n === 0 ? "close" : n === 1 ? "limit" : undefined)
 })
 
 describe("History", () => {
@@ -71,11 +87,16 @@ describe("History", () => {
     const vhosts = [0, 1].map(() => History.make(limits, total, () => now))
     const histories = vhosts.map(() => channelLimits.map((own) => History.open(owner, own, 0)))
     const model = makeModel()
-    for (const [index, { channel, closes, length, passes, vhost }] of steps.entries()) {
+    for (const [index, { channel, length, passes, rare, vhost }] of steps.entries()) {
       now += passes
       const position = index + 1
       const history = histories[vhost]![channel]!
-      if (closes) {
+      if (rare === "limit") {
+        // Those of the channels change places.
+        const own = [...channelLimits.slice(channel), ...channelLimits.slice(0, channel)]
+        History.limit(vhosts[vhost]!, new Map(histories[vhost]!.map((history, index) => [history, own[index]!])))
+        model.limit(vhost, own, now)
+      } else if (rare === "close") {
         History.close(vhosts[vhost]!, history)
         model.close(vhost, channel)
       } else {
@@ -99,6 +120,10 @@ describe("History", () => {
           // What was dropped is no longer in memory.
           expect(history.entries.filter((entry) => entry !== undefined).length).toBe(own.length)
         }
+        const due = Math.min(...list.map(({ at, channel }) => at + model.limitsOf[vhost]![channel]!.age))
+        const nextDue = History.nextDue(vhosts[vhost]!)
+        if (due === Infinity) expect(nextDue).toBe(undefined)
+        else expect(nextDue).toBeLessThanOrEqual(Math.ceil(due / 1000) * 1000 + 1)
       }
       expect(total.size).toBe(model.sizeIn(model.retained.flat()))
     }
@@ -115,17 +140,5 @@ describe("History", () => {
       exceptSid: undefined
     })
     expect(total.size).toBe(352 + 200)
-  })
-
-  it("drops a broadcast without a way from it to those that are retained", () => {
-    const vhost = History.make(limits, History.makeTotal(Infinity), () => 0)
-    const history = History.open(owner, channelLimits[0], 0)
-    const append = (position: number) =>
-      History.append(vhost, history, { position, message: "x", exceptSid: undefined })
-    for (let position = 1; position <= 5; position++) append(position)
-    const [oldest] = history.entries
-    append(6)
-    expect(history.floor).toBe(oldest?.position)
-    expect(oldest).toMatchObject({ newer: undefined, older: undefined })
   })
 })

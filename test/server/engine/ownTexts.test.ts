@@ -109,7 +109,7 @@ const cases: ReadonlyArray<Case> = [
         Effect.gen(function*() {
           yield* world.vhost.lobby.enqueue("{\"said\":{}}", undefined)
           const [reason] = cut(`it has failed because of ${long(n)}`)
-          yield* world.vhost.lobby.nack(own.id, own.connection, own.deliveries.at(-1)!.id, reason!)
+          world.vhost.lobby.nackUnsafe(own.id, own.connection, own.deliveries.at(-1)!.id, reason!)
         }))
   },
   {
@@ -123,7 +123,7 @@ const cases: ReadonlyArray<Case> = [
           yield* send("request", { event: "ask", data: {}, id: 1 })
           yield* session.end(false)
           const [json] = cut(`{"some":"data of ${long(n)}"}`)
-          yield* world.vhost.lobby.respond(own.id, own.connection, own.deliveries.at(-1)!.id, "ok", json!)
+          world.vhost.lobby.respondUnsafe(own.id, own.connection, own.deliveries.at(-1)!.id, "ok", json!)
         }))
   },
   {
@@ -144,7 +144,7 @@ const cases: ReadonlyArray<Case> = [
               { startImmediately: true }
             )
             const [json] = cut(`{"some":"data of ${long(n)}"}`)
-            yield* world.vhost.lobby.respond(own.id, own.connection, own.deliveries.at(-1)!.id, "ok", json!)
+            world.vhost.lobby.respondUnsafe(own.id, own.connection, own.deliveries.at(-1)!.id, "ok", json!)
             cache.endUnsafe(message, yield* Fiber.await(fiber))
           })
       })

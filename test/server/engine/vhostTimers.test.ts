@@ -102,7 +102,7 @@ describe("Vhosts", () => {
           }
         })
         yield* lobby.enqueue("{}")
-        yield* lobby.nack("failing", failing.connection, given[0]!, "it failed")
+        lobby.nackUnsafe("failing", failing.connection, given[0]!, "it failed")
         yield* TestClock.adjust("999 millis")
         yield* lobby.heartbeat("failing")
         expect(given.length).toBe(1)
@@ -132,7 +132,8 @@ describe("Vhosts", () => {
         }
         return {
           one,
-          fail: (lobby: Vhosts.Vhost["lobby"]) => lobby.nack(id, one.connection, deliveries.at(-1)!, "it failed")
+          fail: (lobby: Vhosts.Vhost["lobby"]) =>
+            Effect.sync(() => lobby.nackUnsafe(id, one.connection, deliveries.at(-1)!, "it failed"))
         }
       }
       const [a, b] = [(yield* vhosts.get("/a")).lobby, (yield* vhosts.get("/b")).lobby]

@@ -13,6 +13,7 @@ import * as Redis from "effect/persistence/Redis"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { RedisCommandError, RedisConnectionError, UnsuitableRedisError } from "../../BrokerError.ts"
+import * as Keys from "../Keys.ts"
 import * as RedisModule from "./redisModule.ts"
 import * as ServerInfo from "./serverInfo.ts"
 
@@ -68,6 +69,7 @@ export const opener = (url: Redacted.Redacted) =>
       }
       const refusal = ServerInfo.unsuitable(info)
       if (refusal !== undefined) return yield* refusal
+      yield* Effect.mapError(redis.send("PUBLISH", Keys.wake(""), ""), publishError)
       return { redis, info, end, ended: Deferred.await(ended), close: Scope.close(scope, Exit.void) }
     })
     const attempt = Effect.gen(function*(): Effect.fn.Return<Link, RedisConnectionError | UnsuitableRedisError> {
@@ -93,6 +95,15 @@ export const commandError = ({ cause }: Redis.RedisError): CommandError => {
 /** What a failure to connect means. */
 export const connectionError = ({ cause }: Redis.RedisError): RedisConnectionError =>
   new RedisConnectionError({ detail: textOf(cause), maybeExecuted: false })
+
+// A user of Redis has the rights on channels apart from those on keys, and by default none.
+const publishError = (error: Redis.RedisError): RedisConnectionError | UnsuitableRedisError =>
+  textOf(error.cause).startsWith("NOPERM")
+    ? new UnsuitableRedisError({
+      detail:
+        `its user may not publish and subscribe to channels that begin with ${Keys.prefix}. Allow it &${Keys.prefix}*`
+    })
+    : connectionError(error)
 
 // An error of several addresses has no message of its own.
 const textOf = (cause: unknown): string =>

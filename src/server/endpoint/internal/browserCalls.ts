@@ -21,6 +21,8 @@ import * as Trace from "../../../protocol/Trace.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import { type Call, type Caller, keyOf } from "../../engine/Calls.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
+import type { Cancel } from "../../engine/Lobby.ts"
+import * as Pending from "../../engine/Pending.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import { errorOf, responseTooLarge, tooMany } from "./sharedErrors.ts"
 
@@ -67,7 +69,7 @@ export const request = (
   { origin, uid }: { readonly uid: string; readonly origin: (traceparent: string | undefined) => string },
   message: Message<"Request">
 ): Effect.Effect<void, StatusError> =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
     const { client, vhost } = session
     const caller = callerOf(session)
     const { data, event, id } = message
@@ -83,9 +85,10 @@ export const request = (
     const beyond = refusal(vhost, caller, call.size)
     if (beyond !== undefined) return Effect.fail(beyond)
     const { options, traceparent } = Trace.fromBrowser(message.traceparent)
-    const originOf = (span: Tracer.Span | undefined) =>
-      origin(span === undefined ? traceparent : Trace.toTraceparent(span))
-    return traced(vhost, event, options, enqueue(vhost, call, message, originOf))
+    return Trace.isTraced(fiber)
+      ? traced(vhost, event, options, (span, end) =>
+        enqueue(vhost, call, message, origin(Trace.toTraceparent(span)), end))
+      : enqueue(vhost, call, message, origin(traceparent))
   })
 
 /** The browser no longer needs the response to a request. */
@@ -143,37 +146,37 @@ const leave = (call: Call): void => {
   call.caller.size -= call.size
 }
 
-const enqueue =
-  (vhost: Vhost, call: Call, message: Message<"Request">, origin: (span: Tracer.Span | undefined) => string) =>
-  (span: Tracer.Span | undefined, end: (exit: Exit.Exit<void, StatusError>) => void) => {
-    const { data, event, timeout } = message
-    join(call)
-    vhost.calls.addUnsafe(call)
-    return Effect.matchEffect(
-      vhost.lobby.request({
-        event,
-        json: BrokerMessage.direct(event, data),
-        origin: origin(span),
-        timeout,
-        respondUnsafe: (result) => {
-          respond(vhost, call, event, result)
-          if (span !== undefined) end(exitOf(event, result))
-        }
-      }),
-      {
-        onSuccess: (cancel) =>
-          Effect.sync(() => {
-            call.cancel = cancel
-          }),
-        onFailure: (error) => {
-          leave(call)
-          vhost.calls.removeUnsafe(call)
-          end(Exit.fail(error))
-          return Effect.fail(error)
-        }
-      }
-    )
-  }
+const enqueue = (
+  vhost: Vhost,
+  call: Call,
+  { data, event, timeout }: Message<"Request">,
+  origin: string,
+  endSpan?: EndSpan
+): Effect.Effect<void, StatusError> => {
+  join(call)
+  vhost.calls.addUnsafe(call)
+  const enqueued = vhost.lobby.request({
+    event,
+    json: BrokerMessage.direct(event, data),
+    origin,
+    timeout,
+    respondUnsafe: (result) => {
+      respond(vhost, call, event, result)
+      endSpan?.(exitOf(event, result))
+    }
+  })
+  const accept = (cancel: Cancel): void => void (call.cancel = cancel)
+  if (Pending.isDone(enqueued) && Exit.isSuccess(enqueued)) return Exit.succeed(accept(enqueued.value))
+  return Effect.matchEffect(enqueued, {
+    onSuccess: (cancel) => Exit.succeed(accept(cancel)),
+    onFailure: (error) => {
+      leave(call)
+      vhost.calls.removeUnsafe(call)
+      endSpan?.(Exit.fail(error))
+      return Effect.fail(error)
+    }
+  })
+}
 
 const respond = (vhost: Vhost, call: Call, event: string, result: RequestResult): void => {
   const { caller } = call
@@ -202,36 +205,30 @@ const exitOf = (event: string, result: RequestResult): Exit.Exit<void, StatusErr
   return error === undefined ? Exit.void : Exit.fail(error)
 }
 
+type EndSpan = (exit: Exit.Exit<void, StatusError>) => void
+
 // The span ends with the request, long after its message was handled.
-const traced = <A>(
+const traced = (
   vhost: Vhost,
   event: string,
   options: Tracer.SpanOptionsNoTrace,
-  use: (
-    span: Tracer.Span | undefined,
-    end: (exit: Exit.Exit<void, StatusError>) => void
-  ) => Effect.Effect<A, StatusError>
-): Effect.Effect<A, StatusError> =>
-  Effect.withFiber((fiber) => {
-    if (!Trace.isTraced(fiber)) return use(undefined, noSpan)
-    return Clock.clockWith((clock) =>
-      Effect.flatMap(
-        Effect.makeSpan("Broker.request", {
-          ...options,
-          kind: "producer",
-          attributes: {
-            "messaging.system": "kosmonaut",
-            "messaging.operation.type": "send",
-            "messaging.operation.name": "request",
-            "kosmonaut.vhost": vhost.path,
-            "kosmonaut.event": event
-          }
-        }),
-        (span) => use(span, (exit) => span.end(clock.currentTimeNanosUnsafe(), exit))
-      )
+  use: (span: Tracer.Span, end: EndSpan) => Effect.Effect<void, StatusError>
+): Effect.Effect<void, StatusError> =>
+  Clock.clockWith((clock) =>
+    Effect.flatMap(
+      Effect.makeSpan("Broker.request", {
+        ...options,
+        kind: "producer",
+        attributes: {
+          "messaging.system": "kosmonaut",
+          "messaging.operation.type": "send",
+          "messaging.operation.name": "request",
+          "kosmonaut.vhost": vhost.path,
+          "kosmonaut.event": event
+        }
+      }),
+      (span) => use(span, (exit) => span.end(clock.currentTimeNanosUnsafe(), exit))
     )
-  })
-
-const noSpan = () => {}
+  )
 
 type Message<Tag extends FromBrowser["_tag"]> = Extract<FromBrowser, { readonly _tag: Tag }>

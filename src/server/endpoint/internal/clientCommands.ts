@@ -119,15 +119,12 @@ const broadcast = (
   command: Extract<FromClient, { readonly _tag: "Broadcast" }>
 ): Effect.Effect<FromServer, StatusError> => {
   const committed = channels.broadcastUnsafe(command)
-  if (isDone(committed)) return done(committed)
+  if (Pending.isDone(committed)) return done(committed)
   return Pending.isPending(committed) ? Pending.map(committed, done) : Effect.as(committed, FromServer.Ok())
 }
 
 const done = (exit: Exit.Exit<unknown, StatusError>): Exit.Exit<FromServer, StatusError> =>
   Exit.isSuccess(exit) ? ok : Exit.failCause(exit.cause)
-
-/** Whether an effect is done, so that its `Exit` can be read. */
-export const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
 // It yields to the event loop in between, since each of them may go to thousands of browsers. All are committed before it waits for one.
 const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {

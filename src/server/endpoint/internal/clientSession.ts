@@ -27,7 +27,7 @@ import * as Pending from "../../engine/Pending.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type { Backend } from "./authenticator.ts"
-import { execute, isDone } from "./clientCommands.ts"
+import { execute } from "./clientCommands.ts"
 import * as ClientEvents from "./clientEvents.ts"
 import { reject, respond, respondUnsafe } from "./response.ts"
 
@@ -81,7 +81,11 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
     const waits = waitsForStore(backend.vhost, request.command)
     const responded = (response: FromServer) =>
       waits ? respondWhenPersisted(backend.vhost, peer, response) : respondUnsafe(peer, response)
-    if (isDone(executed)) return Exit.isSuccess(executed) ? responded(executed.value) : Effect.failCause(executed.cause)
+    if (Pending.isDone(executed)) {
+      return Exit.isSuccess(executed)
+        ? responded(executed.value)
+        : Effect.failCause(executed.cause)
+    }
     if (isCommit(request.command)) return handleCommit(peer, executed, responded)
     return Effect.flatMap(executed, (response) => responded(response) ?? Effect.void)
   }
@@ -179,7 +183,7 @@ const executed = (
   const execution = Trace.isTraced({ context })
     ? traced(request, (span) => executeOnce(request, span))
     : Result.getOrElse(Result.try(() => executeOnce(request, undefined)), Exit.die)
-  if (isDone(execution)) {
+  if (Pending.isDone(execution)) {
     end(execution)
     return execution
   }

@@ -13,8 +13,15 @@ import type { Worker } from "../../engine/Lobby.ts"
 import type { Backend } from "./authenticator.ts"
 import { dismiss } from "./response.ts"
 
-/** Handles a command of a worker. Acks and nacks for deliveries that this connection does not hold are ignored. */
-export const handle = (backend: Backend, peer: Peer, command: FromClient): Effect.Effect<void, StatusError> => {
+/**
+ * Handles a command of a worker, and returns the rest of the work, if any. Acks and nacks for deliveries that this connection does not
+ * hold are ignored.
+ */
+export const handle = (
+  backend: Backend,
+  peer: Peer,
+  command: FromClient
+): Effect.Effect<void, StatusError> | undefined => {
   const { lobby } = backend.vhost
   switch (command._tag) {
     case "Ready":
@@ -28,15 +35,17 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
         (isKnown) => isKnown ? Effect.void : dismiss(peer)
       )
     case "Ack":
-      return lobby.ack(peer.identity, peer.connection, command.deliveries)
+      lobby.ackUnsafe(peer.identity, peer.connection, command.deliveries)
+      return undefined
     case "Nack":
-      return lobby.nack(peer.identity, peer.connection, command.delivery, command.reason)
+      lobby.nackUnsafe(peer.identity, peer.connection, command.delivery, command.reason)
+      return undefined
     case "Respond": {
       const { delivery, outcome } = command
       const json = JsonText.value(command.json)
-      return json === undefined
-        ? lobby.nack(peer.identity, peer.connection, delivery, notJson)
-        : lobby.respond(peer.identity, peer.connection, delivery, outcome, json)
+      if (json === undefined) lobby.nackUnsafe(peer.identity, peer.connection, delivery, notJson)
+      else lobby.respondUnsafe(peer.identity, peer.connection, delivery, outcome, json)
+      return undefined
     }
     case "Quit":
       return Effect.andThen(

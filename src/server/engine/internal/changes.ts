@@ -71,29 +71,33 @@ const openChannel = (
     (opens ? VhostState.addChannel(state, { name: channel, onDemand: 1 }) : undefined)
 
 const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, position: number): void => {
-  const { exceptSid, message } = change
+  const { body, exceptSid } = change
   const channel = openChannel(state, change)
   state.counters.broadcasts++
   if (channel === undefined) return
-  Channel.show(channel, message)
+  Channel.show(channel, body)
   const sample = state.lags && { lag: state.lags.ofRule(channel.rule.pattern), number: position }
   const { history } = channel
-  const own = history && History.append(state.histories, history, { position, message, exceptSid })
-  state.counters.deliveries += Channel.deliver(channel, own ?? message, change, sample, history && position)
+  const message = history === undefined ? BrokerMessage.unpositioned(body) : BrokerMessage.positioned(body, position)
+  if (history !== undefined) History.append(state.histories, history, { position, message, exceptSid })
+  state.counters.deliveries += Channel.deliver(channel, message, change, sample, history && body)
   if (history !== undefined) VhostState.closeIfUnused(state, channel)
 }
 
 // Its browsers of version 1 receive it as subscribers of the inbox, all others as if it was sent to each of them.
 const sendToUser = (
   state: VhostState.VhostState,
-  { key, message, uid }: Of<"SentToUser">,
+  { body, key, uid }: Of<"SentToUser">,
   position: number
 ): void => {
+  const message = BrokerMessage.toUser(body, position)
   Inboxes.append(state.inboxes, uid, { position, message })
   const inbox = state.inboxes.attended.get(uid)
   const isReadHere = inbox !== undefined && inbox.subscriptions.own.size > 0
-  if (isReadHere) Channel.deliver(inbox, BrokerMessage.toUser(message, position), { key })
-  for (const browser of state.browsers.find("uid", uid)) if (browser.version === 0) browser.sendUnsafe(message, key)
+  if (isReadHere) Channel.deliver(inbox, message, { key })
+  for (const browser of state.browsers.find("uid", uid)) {
+    if (browser.version === 0) browser.sendUnsafe(BrokerMessage.unpositioned(body), key)
+  }
 }
 
 const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClosed">): void => {

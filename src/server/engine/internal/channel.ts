@@ -85,19 +85,18 @@ export interface Sample {
 }
 
 /**
- * Sends a message to all subscribers of this node except one, and returns to how many. With a position, browsers of version 1 receive it with
- * that.
+ * Sends a message to all subscribers of this node except one, and returns to how many. If it has a position, browsers of version 0
+ * receive that of its `body` without one.
  */
 export const deliver = (
   { subscriptions: { own } }: Channel,
   message: string,
   { exceptSid, key }: DeliveryOptions,
   sample?: Sample,
-  position?: number
+  body?: string
 ): number => {
   const { size } = own
   if (size === 0) return 0
-  const text = position === undefined ? message : BrokerMessage.positioned(message, position)
   const index = sample === undefined ? -1 : indexOf(sample, size)
   const since = beginOf(size)
   let measured: Browser | undefined
@@ -106,13 +105,14 @@ export const deliver = (
   for (const browser of own.keys()) {
     if (browser.sid === exceptSid) continue
     if (delivered++ === index) measured = browser
-    if (position === undefined || browser.version === 1) browser.sendUnsafe(text, key)
+    if (body === undefined || browser.version === 1) browser.sendUnsafe(message, key)
     else left++
   }
   // In a second round, since browsers that receive the same text in a row share its frame.
-  if (left > 0) {
+  if (left > 0 && body !== undefined) {
+    const unpositioned = BrokerMessage.unpositioned(body)
     for (const browser of own.keys()) {
-      if (browser.version === 0 && browser.sid !== exceptSid) browser.sendUnsafe(message, key)
+      if (browser.version === 0 && browser.sid !== exceptSid) browser.sendUnsafe(unpositioned, key)
     }
   }
   if (sample !== undefined) measured?.measureUnsafe?.(sample.lag, since)
@@ -129,8 +129,10 @@ const many = 100
 const beginOf = (size: number): number | undefined => size < many ? undefined : performance.now()
 
 /** Shows a message to those who watch the channel. */
-export const show = ({ taps }: Channel, message: string): void => {
-  if (taps !== undefined) { for (const tap of taps) tap.onMessage(message) }
+export const show = ({ taps }: Channel, body: string): void => {
+  if (taps === undefined) return
+  const message = BrokerMessage.unpositioned(body)
+  for (const tap of taps) tap.onMessage(message)
 }
 
 /** Adds somebody who watches the channel, and returns how to remove them. */

@@ -65,15 +65,15 @@ const decisions: Decisions = {
       if (!isReadHere(channel) && isSurelySent(state, channel, { data, event, from })) return broadcastToNobody
     } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
-    const message = BrokerMessage.broadcast(event, data, name, from?.sid)
-    if (MessageSize.isLarger(message, state.largest)) {
+    const body = BrokerMessage.broadcastBody(event, data, name, from?.sid)
+    if (isTooLarge(state, body)) {
       // Without those who only watch, and only on this node, it would not have been read.
       return channel.history === undefined && channel.subscriptions.size === 0
         ? broadcastToNobody
         : rejected(MessageSize.tooLarge(state.largest))
     }
     const key = channel.rule.latest ? ownText(`${name} ${event}`) : undefined
-    return { _tag: "Broadcast", channel: name, opens: open === undefined, message, exceptSid, key }
+    return { _tag: "Broadcast", channel: name, opens: open === undefined, body, exceptSid, key }
   },
 
   OpenChannel: (state, { channel: name }) => {
@@ -110,10 +110,10 @@ const decisions: Decisions = {
       const areElsewhere = browsers.every(({ isRemote }) => isRemote === true)
       if (areElsewhere && MessageSize.isSurelyWithin(state.largest, [event], data)) return sentElsewhere
     } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
-    const message = BrokerMessage.direct(event, data)
-    if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
+    const body = BrokerMessage.directBody(event, data)
+    if (isTooLarge(state, body)) return rejected(MessageSize.tooLarge(state.largest))
     const key = state.inboxes.rule.latest ? ownText(`${Inboxes.name} ${event}`) : undefined
-    return { _tag: "SentToUser", uid, message, key }
+    return { _tag: "SentToUser", uid, body, key }
   },
 
   Disconnect: ({ browsers }, { by, who }) =>
@@ -207,6 +207,9 @@ const decisions: Decisions = {
 
   SetRules: (_, { rules }) => ({ _tag: "RulesSet", rules })
 }
+
+// A message has a brace more than its body. Its position is not counted.
+const isTooLarge = ({ largest }: VhostState, body: string): boolean => MessageSize.isLarger(body, largest - 1)
 
 const isReadHere = ({ subscriptions: { own }, taps }: Channel): boolean => own.size > 0 || taps !== undefined
 

@@ -23,6 +23,7 @@ import {
   type QueueFullError,
   type QueueUnavailableError
 } from "../EventQueue.ts"
+import * as Pending from "../Pending.ts"
 import * as LocalQueue from "./localQueue.ts"
 import { noLifecycleWorker, notQueued, tooLarge } from "./refusal.ts"
 import * as Requests from "./requests.ts"
@@ -221,12 +222,12 @@ export const enqueue = (
   origin: string | undefined,
   options: Pick<Enqueue, "delay" | "dedupeKey"> | undefined
 ): Effect.Effect<void, InternalError> => {
-  const error = tooLarge(json, origin, largest)
+  const error = tooLarge(json, origin, 0, largest)
   if (error !== undefined) return Exit.fail(error)
   const lane = Lifecycle.isIn(json) ? "lifecycle" : "events"
   if (lane === "lifecycle" && workers.capacity.lifecycle.workers === 0) return Exit.fail(noLifecycleWorker)
   const enqueued = queue.enqueue(options === undefined ? { lane, json, origin } : { lane, json, origin, ...options })
-  return Exit.isExit(enqueued) && Exit.isSuccess(enqueued)
+  return Pending.isDone(enqueued) && Exit.isSuccess(enqueued)
     ? Exit.void
     : Effect.mapError(Effect.asVoid(enqueued), toStatusError)
 }
@@ -238,12 +239,12 @@ const toStatusError = (error: QueueFullError | NoWorkerError | QueueUnavailableE
 export const emit = ({ counted, largest, queue }: State, { data, event }: Event): boolean => {
   if (!queue.isAttended()) return false
   const json = JSON.stringify({ [event]: data })
-  if (tooLarge(json, undefined, largest) !== undefined) {
+  if (tooLarge(json, undefined, 0, largest) !== undefined) {
     counted.tooLarge++
     return false
   }
   const enqueued = queue.enqueue({ lane: "lifecycle", json })
-  return Exit.isExit(enqueued) && Exit.isSuccess(enqueued)
+  return Pending.isDone(enqueued) && Exit.isSuccess(enqueued)
 }
 
 // Requeues due events, sends heartbeats, and returns the workers that have timed out.

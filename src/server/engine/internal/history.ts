@@ -10,7 +10,8 @@
  */
 
 import { constVoid } from "effect/Function"
-import { ownText } from "./ownText.ts"
+import * as Heap from "./heap.ts"
+import { flatten, ownText } from "./ownText.ts"
 
 /** The limits of one channel. */
 export interface ChannelLimits {
@@ -31,24 +32,22 @@ export interface Limits {
 /** A broadcast that is retained. */
 export interface Entry {
   readonly position: number
-  /** The message to browsers, without its position. */
+  /** The message to browsers, with its position. */
   readonly message: string
   readonly exceptSid: string | undefined
   /** Its bytes in memory, and at least two thirds of its bytes in an outbound queue. */
   readonly size: number
   /** When it was appended, on the clock of the vhost. */
   readonly at: number
-  readonly history: History
-  // Its neighbours among all broadcasts of its lane.
-  older: Entry | undefined
-  newer: Entry | undefined
 }
 
-/** The broadcasts of all channels of a vhost that retain them for the same time. */
+/** The channels of a vhost that retain broadcasts, all for the same time. */
 interface Lane {
   readonly age: number
-  oldest: Entry | undefined
-  newest: Entry | undefined
+  /** By their ranks. */
+  readonly histories: Heap.Heap<History>
+  /** None of their broadcasts was appended earlier. */
+  since: number
 }
 
 /** What a history needs to know of its channel. */
@@ -63,6 +62,10 @@ export interface History {
   limits: ChannelLimits
   /** That of its age, once it had a broadcast. */
   lane: Lane | undefined
+  /** Its place there, once it had a broadcast. */
+  place: Heap.Entry<History> | undefined
+  /** The position of its oldest broadcast when it got its place. If that was dropped meanwhile, it is moved only when it is the first. */
+  rank: number
   /** Called when its last broadcast was dropped. */
   onEmptied: (() => void) | undefined
   /** The position at which the channel was opened. */
@@ -77,9 +80,9 @@ export interface History {
 
 /** Learns of changes. */
 export interface Recorder {
-  readonly retained: (entry: Entry) => void
+  readonly retained: (history: History, entry: Entry) => void
   /** The broadcast is the floor of its history now. */
-  readonly dropped: (entry: Entry) => void
+  readonly dropped: (history: History, entry: Entry) => void
   /** The channel was opened on demand, and is closed. */
   readonly closed: (history: History) => void
 }
@@ -139,7 +142,7 @@ export const release = (histories: Histories | undefined): void => {
   if (histories === undefined) return
   histories.total.lastMissed = undefined
   for (const lane of histories.lanes.values()) {
-    while (lane.oldest !== undefined) drop(histories, lane.oldest.history)
+    for (let history = lane.histories.peek(); history; history = lane.histories.peek()) drop(histories, history)
   }
   histories.total.vhosts.delete(histories)
 }
@@ -151,6 +154,8 @@ export const open = (channel: Owner, limits: ChannelLimits, opened: number, floo
   channel,
   limits,
   lane: undefined,
+  place: undefined,
+  rank: 0,
   onEmptied: undefined,
   opened,
   floor,
@@ -165,22 +170,21 @@ export const close = (histories: Histories, history: History): void => {
   while (history.first < history.entries.length) drop(histories, history)
 }
 
-/** What is known of a broadcast when it is appended. */
+/** What is known of a broadcast when it is appended. Its message is not cut out of another text. */
 export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
 
 /**
  * Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. `onEmptied` is not called,
- * and not set afterwards. Returns the message in one piece, from which other texts are made fastest.
+ * and not set afterwards.
  */
-export const append = (histories: Histories, history: History, broadcast: Broadcast): string => {
+export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
   // If all earlier ones are too old, that must not close the channel which this one is for.
   history.onEmptied = undefined
   const now = histories.now()
   expire(histories, now)
   const entry = add(histories, history, broadcast, now)
-  histories.recorder?.retained(entry)
+  histories.recorder?.retained(history, entry)
   dropExcess(histories, history)
-  return entry.message
 }
 
 /** Appends a broadcast of earlier, which is recorded already. `at` is no earlier than that of the one before. */
@@ -196,26 +200,13 @@ export const add = (
   { exceptSid, message, position }: Broadcast,
   at: number
 ): Entry => {
-  const { total } = histories
-  const own = ownText(message)
-  const size = overhead + 2 * (own.length + (exceptSid?.length ?? 0))
-  const entry: Entry = {
-    position,
-    message: own,
-    exceptSid: exceptSid && ownText(exceptSid),
-    size,
-    at,
-    history,
-    older: undefined,
-    newer: undefined
-  }
-  const lane = history.lane ??= laneOf(histories, history.limits.age)
-  link(lane, entry)
+  const size = overhead + 2 * (message.length + (exceptSid?.length ?? 0))
+  const entry: Entry = { position, message: flatten(message), exceptSid: exceptSid && ownText(exceptSid), size, at }
   history.entries.push(entry)
   history.size += size
   histories.size += size
-  total.size += size
-  if (lane.oldest === entry) histories.onDue()
+  histories.total.size += size
+  if (history.entries.length - history.first === 1) enter(histories, history, entry)
   return entry
 }
 
@@ -232,34 +223,35 @@ export const expire = (histories: Histories, now = histories.now(), most = Infin
   if (histories.size === 0) return dropped
   for (const lane of histories.lanes.values()) {
     const before = now - lane.age
-    for (; lane.oldest !== undefined && lane.oldest.at < before && dropped < most; dropped++) {
-      drop(histories, lane.oldest.history)
+    if (lane.since >= before) continue
+    for (let oldest = oldestIn(lane); oldest !== undefined; oldest = oldestIn(lane)) {
+      lane.since = oldestOf(oldest)!.at
+      if (lane.since >= before || dropped === most) break
+      drop(histories, oldest)
+      dropped++
     }
   }
   return dropped
 }
 
-/** When something is too old, on the clock of the vhost; `undefined` if nothing is retained. */
+/** Not before this, on the clock of the vhost, something is too old; `undefined` if nothing is retained. */
 export const nextDue = ({ lanes }: Histories): number | undefined => {
   let next = Infinity
-  for (const { age, oldest } of lanes.values()) if (oldest !== undefined) next = Math.min(next, oldest.at + age)
+  for (const { age, histories, since } of lanes.values()) if (histories.size > 0) next = Math.min(next, since + age)
   // At most once a second, and surely after it.
   return next === Infinity ? undefined : Math.ceil(next / 1000) * 1000 + 1
 }
 
 /** The channels of a vhost have these limits now, all that have a history: what is beyond them is dropped. */
 export const limit = (histories: Histories, limits: ReadonlyMap<History, ChannelLimits>): void => {
-  const entries: Array<Entry> = []
-  for (let entry = oldestOf(histories); entry !== undefined; entry = oldestOf(histories)) {
-    unlink(entry.history.lane!, entry)
-    entries.push(entry)
-  }
   histories.lanes.clear()
   for (const [history, own] of limits) {
     history.limits = own
-    history.lane = undefined
+    history.place = undefined
+    history.lane &&= laneOf(histories, own.age)
+    const oldest = oldestOf(history)
+    if (oldest !== undefined) enter(histories, history, oldest)
   }
-  for (const entry of entries) link(entry.history.lane ??= laneOf(histories, entry.history.limits.age), entry)
   expire(histories)
   for (const history of limits.keys()) trim(histories, history)
 }
@@ -299,40 +291,41 @@ const firstAfter = ({ entries, first }: History, position: number): number => {
 const laneOf = ({ lanes }: Histories, age: number): Lane => {
   const known = lanes.get(age)
   if (known !== undefined) return known
-  const lane = { age, oldest: undefined, newest: undefined }
+  const lane: Lane = { age, histories: Heap.make((one, other) => one.rank < other.rank), since: Infinity }
   lanes.set(age, lane)
   return lane
 }
 
-const link = (lane: Lane, entry: Entry): void => {
-  entry.older = lane.newest
-  entry.newer = undefined
-  if (lane.newest === undefined) lane.oldest = entry
-  else lane.newest.newer = entry
-  lane.newest = entry
+// Something is retained of it now, and this is the oldest.
+const enter = (histories: Histories, history: History, { at, position }: Entry): void => {
+  const lane = history.lane ??= laneOf(histories, history.limits.age)
+  const isFirst = lane.histories.size === 0
+  lane.since = isFirst ? at : Math.min(lane.since, at)
+  history.rank = position
+  lane.histories.put(history.place ??= Heap.entryOf(history))
+  if (isFirst) histories.onDue()
 }
 
-const unlink = (lane: Lane, entry: Entry): void => {
-  const { newer, older } = entry
-  if (older === undefined) lane.oldest = newer
-  else older.newer = newer
-  if (newer === undefined) lane.newest = older
-  else newer.older = older
-  // Otherwise one that was dropped after it grew old would keep all later ones until the next full garbage collection.
-  entry.older = entry.newer = undefined
-}
+const oldestOf = ({ entries, first }: History): Entry | undefined => entries[first]
 
-const oldestOf = ({ lanes }: Histories): Entry | undefined => {
-  let found: Entry | undefined
-  for (const { oldest } of lanes.values()) {
-    if (oldest !== undefined && (found === undefined || oldest.position < found.position)) found = oldest
+// The history with the oldest broadcast.
+const oldestIn = ({ histories }: Lane): History | undefined => {
+  for (let first = histories.peek(); first !== undefined; first = histories.peek()) {
+    const { position } = oldestOf(first)!
+    if (first.rank === position) return first
+    first.rank = position
+    histories.put(first.place!)
   }
-  return found
+  return undefined
 }
 
 const dropOldest = (histories: Histories): void => {
-  const oldest = oldestOf(histories)
-  if (oldest !== undefined) drop(histories, oldest.history)
+  let found: History | undefined
+  for (const lane of histories.lanes.values()) {
+    const oldest = oldestIn(lane)
+    if (oldest !== undefined && (found === undefined || oldest.rank < found.rank)) found = oldest
+  }
+  if (found !== undefined) drop(histories, found)
 }
 
 // Within the limits of the channel.
@@ -344,20 +337,22 @@ const trim = (histories: Histories, history: History): void => {
 // The oldest broadcast of a channel.
 const drop = (histories: Histories, history: History): void => {
   const entry = history.entries[history.first]!
+  const { size } = entry
   history.entries[history.first] = undefined
-  unlink(history.lane!, entry)
   history.floor = entry.position
-  history.size -= entry.size
-  histories.size -= entry.size
-  histories.total.size -= entry.size
+  history.size -= size
+  histories.size -= size
+  histories.total.size -= size
   history.first++
   // A copy for every so many, not for each.
   if (history.first * 2 >= history.entries.length) {
     history.entries = history.entries.slice(history.first)
     history.first = 0
   }
-  histories.recorder?.dropped(entry)
-  if (history.entries.length === 0) history.onEmptied?.()
+  histories.recorder?.dropped(history, entry)
+  if (history.entries.length > 0) return
+  history.lane!.histories.remove(history.place!)
+  history.onEmptied?.()
 }
 
 const dropOfLargest = ({ vhosts }: Total): void => {

@@ -7,7 +7,6 @@
  * have been for them. The first rule whose pattern names and matches `:user` is that of all inboxes.
  */
 
-import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import * as SizedMap from "../../../protocol/SizedMap.ts"
 import * as Channel from "./channel.ts"
 import * as History from "./history.ts"
@@ -51,10 +50,6 @@ export const get = (inboxes: Inboxes, uid: string): Channel.Channel => {
   inbox.history = historyOf(inboxes, uid)
   return inbox
 }
-
-/** Adds its position to a message that was sent on a channel. */
-export const writeOf = (channel: Channel.Channel): typeof BrokerMessage.positioned =>
-  isInbox(channel) ? BrokerMessage.toUser : BrokerMessage.positioned
 
 /** The inbox has its first subscriber. */
 export const attend = ({ attended, unattended }: Inboxes, uid: string, inbox: Channel.Channel): void => {

@@ -3,14 +3,15 @@
  */
 
 import type { Capacity, Lane, Options } from "../EventQueue.ts"
-import * as Journal from "../Journal.ts"
+import type { Journal } from "../Journal.ts"
 import * as OrderedQueue from "./orderedQueue.ts"
 import type { Event } from "./queuedEvent.ts"
 
 /** The events of one lane. */
 export interface LaneState {
   readonly name: Lane
-  readonly journal: Journal.Journal
+  /** Where its events are recorded, if they are. */
+  readonly journal: Journal | undefined
   readonly dedupe: Map<string, Event>
   readonly queued: OrderedQueue.OrderedQueue<Event>
   /** Queued, delayed and unacked events. */
@@ -22,9 +23,9 @@ export interface LaneState {
 export type Limits = Pick<Options, "queueCapacity" | "queueSize">
 
 /** Makes an empty lane. Requests and lifecycle events are about browsers of this process, so they are not persisted. */
-export const make = (name: Lane, journal: Journal.Journal | undefined): LaneState => ({
+export const make = (name: Lane, journal: Journal | undefined): LaneState => ({
   name,
-  journal: name === "events" ? journal ?? Journal.none : Journal.none,
+  journal: name === "events" ? journal : undefined,
   dedupe: new Map(),
   queued: OrderedQueue.make(),
   total: { count: 0, size: 0 },
@@ -71,5 +72,5 @@ export const end = (lane: LaneState, event: Event): void => {
   lane.total.count--
   lane.total.size -= event.size
   if (event.dedupeKey !== undefined) lane.dedupe.delete(event.dedupeKey)
-  lane.journal.deleted("Event", event.id)
+  lane.journal?.deleted("Event", event.id)
 }

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
+import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import { byteLength } from "../../../protocol/Frame.ts"
 import { ChannelNotFoundError } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
@@ -171,7 +172,8 @@ const partOf = (
   if (history === undefined) return { entries, floor: 0, more: false }
   let size = 0
   let more = false
-  History.visitAfter(history, after, ({ message, position }) => {
+  History.visitAfter(history, after, ({ message: positioned, position }) => {
+    const message = BrokerMessage.unpositioned(BrokerMessage.bodyOf(positioned))
     size += byteLength(message) + entrySize
     more = entries.length === limit || (size > maxSize && entries.length > 0)
     if (!more) entries.push({ position, message })

@@ -198,7 +198,7 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   }
   counters.accepted++
   add(state, lane, queued, delay)
-  lane.journal.created(QueuedEvent.entryOf(queued))
+  lane.journal?.created(QueuedEvent.entryOf(queued))
   deliverAll(state)
   if (!queued.isDelivered) wait(state, queued)
   return accepted
@@ -253,7 +253,7 @@ const deliverAll = (state: State): void => {
     event.attempts++
     lane.unacked.count++
     lane.unacked.size += event.size
-    lane.journal.updated(QueuedEvent.entryOf(event))
+    lane.journal?.updated(QueuedEvent.entryOf(event))
     state.options.deliver(event)
   }
   state.isDelivering = false
@@ -313,7 +313,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
 // A request whose deadline has passed already has its result.
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
   if (event.deadline !== undefined && event.expiring === undefined) return LaneStates.end(lane, event)
-  lane.journal.updated(QueuedEvent.entryOf(event))
+  lane.journal?.updated(QueuedEvent.entryOf(event))
   wait(state, event)
   if (delay > 0) delayBy(state, event, delay)
   else lane.queued.requeue(event)

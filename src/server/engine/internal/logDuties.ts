@@ -10,7 +10,8 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Grace } from "./channel.ts"
-import * as Heap from "./heap.ts"
+import type * as Heap from "./heap.ts"
+import * as History from "./history.ts"
 import type { Operation } from "./operations.ts"
 import { leaderOf, type Replica } from "./replica.ts"
 import * as Timeline from "./timeline.ts"
@@ -48,11 +49,8 @@ export const make = (replica: Replica, turns: Pick<Turns, "commit">, clock: Cloc
     return next === undefined ? Infinity : appliedAt + next.until - replica.time + stood
   }
   const tickDue = () => {
-    let due = Infinity
-    for (const { age, oldest } of state.histories.lanes.values()) {
-      if (oldest !== undefined) due = Math.min(due, appliedAt + Math.max(quiet, oldest.at + age - replica.time))
-    }
-    return due
+    const due = History.nextDue(state.histories)
+    return due === undefined ? Infinity : appliedAt + Math.max(quiet, due - replica.time)
   }
   const nextDue = () => {
     if (leaderOf(replica) !== replica.self) return undefined

@@ -7,3 +7,11 @@
  * whole.
  */
 export const ownText = (text: string): string => ` ${text}`.slice(1)
+
+/**
+ * The same text, joined in place if it was joined of others, so that it keeps only itself in memory, and whoever reads it next finds it
+ * joined. One that is cut out of another still keeps that.
+ */
+export const flatten = (text: string): string =>
+  // Reading it joins it. The result depends on that, or an optimizing compiler might leave it out; no text of ours begins like this.
+  text.charCodeAt(0) === 0 ? ownText(text) : text

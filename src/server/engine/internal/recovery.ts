@@ -14,7 +14,6 @@ import type { Recovery } from "../../../protocol/BrokerMessage.ts"
 import type { Browser, SubscribeOptions } from "../../domain/Browser.ts"
 import type { Channel } from "./channel.ts"
 import * as History from "./history.ts"
-import * as Inboxes from "./inboxes.ts"
 import { positionOf, type VhostState } from "./vhostState.ts"
 
 /** What a browser asks for. */
@@ -38,7 +37,7 @@ export const partOf = (state: VhostState, channel: Channel, browser: Browser, as
   if (since === undefined) {
     return rewind === undefined
       ? live(state, {})
-      : read(state, channel, history, History.positionBefore(history, rewind), [browser.sid])
+      : read(state, history, History.positionBefore(history, rewind), [browser.sid])
   }
   const reason = since.epoch !== state.epoch || since.position > positionOf(state)
     ? "epoch"
@@ -48,7 +47,7 @@ export const partOf = (state: VhostState, channel: Channel, browser: Browser, as
     ? "dropped"
     : undefined
   return reason === undefined
-    ? read(state, channel, history, since.position, [browser.sid, since.sid], true)
+    ? read(state, history, since.position, [browser.sid, since.sid], true)
     : live(state, { recovered: false, reason })
 }
 
@@ -59,7 +58,6 @@ const live = (state: VhostState, outcome: Partial<NonNullable<Recovery>>): Part 
 
 const read = (
   state: VhostState,
-  channel: Channel,
   history: History.History,
   after: number,
   except: ReadonlyArray<string | undefined>,
@@ -68,7 +66,7 @@ const read = (
   const { epoch, histories: { total }, limits } = state
   let missed = total.lastMissed
   if (missed?.history !== history || missed.after !== after || missed.head !== History.headOf(history)) {
-    missed = missedOf(channel, history, after, except, limits.outboxSize / 4)
+    missed = missedOf(history, after, except, limits.outboxSize / 4)
     // Otherwise others have missed more.
     if (missed.isForAll) total.lastMissed = missed
   }
@@ -87,14 +85,12 @@ const read = (
 
 // At least one broadcast, so that every part is a step forward.
 const missedOf = (
-  channel: Channel,
   history: History.History,
   after: number,
   except: ReadonlyArray<string | undefined>,
   maxSize: number
 ): History.Missed => {
   const messages: Array<string> = []
-  const write = Inboxes.writeOf(channel)
   let size = 0
   let position = after
   let more = false
@@ -107,7 +103,7 @@ const missedOf = (
     size += entry.size
     more = size > maxSize && messages.length > 0
     if (more) return false
-    messages.push(write(entry.message, entry.position))
+    messages.push(entry.message)
     position = entry.position
     return true
   })

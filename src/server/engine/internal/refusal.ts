@@ -5,16 +5,16 @@
 import { InternalError } from "../../../protocol/KosmonautError.ts"
 import { type QueueFullError, type QueueUnavailableError, sizeOf } from "../EventQueue.ts"
 
-/** The error of an event that a worker's connection cannot carry; `extra` bytes belong to it beside its texts. */
+/** The error of an event, if a worker's connection cannot carry it and `more` bytes. */
 export const tooLarge = (
   json: string,
   origin: string | undefined,
-  largest: number,
-  extra: number = 0
+  more: number,
+  largest: number
 ): InternalError | undefined => {
   // A code unit has at most three bytes: only what may be too much is counted exactly.
-  if (3 * (json.length + (origin?.length ?? 0)) + extra <= largest) return undefined
-  const size = sizeOf(json, origin) + extra
+  if (3 * (json.length + (origin === undefined ? 0 : origin.length)) + more <= largest) return undefined
+  const size = sizeOf(json, origin) + more
   return size > largest
     ? new InternalError({ detail: `the event has ${size} bytes, the limit is ${largest}` })
     : undefined

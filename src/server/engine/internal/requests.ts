@@ -3,9 +3,11 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { type InternalError, NoWorkerError } from "../../../protocol/KosmonautError.ts"
 import { shared } from "../../domain/sharedError.ts"
 import type { EventQueue, RequestResult } from "../EventQueue.ts"
+import * as Pending from "../Pending.ts"
 import { notQueued, tooLarge } from "./refusal.ts"
 import type { Timeline } from "./timeline.ts"
 
@@ -37,6 +39,7 @@ export const none: Outcomes = { ok: 0, error: 0, failed: 0, expired: 0, cancelle
 
 /** The requests of one vhost. */
 export interface Requests {
+  /** Enqueues a request when it is called; the effect waits until it is queued, or is an `Exit`. */
   readonly enqueue: (request: Request) => Effect.Effect<Cancel, NoWorkerError | InternalError>
   /** Passes a result on. */
   readonly respondUnsafe: (replyTo: unknown, result: RequestResult) => void
@@ -57,25 +60,26 @@ export const make = (queue: () => EventQueue, timeline: Timeline, largest: numbe
   let keys = 0
 
   return {
-    enqueue: (request) =>
-      Effect.suspend(() => {
-        const { event, json, origin, timeout } = request
-        const error = tooLarge(json, origin, largest, timeSize)
-        if (error !== undefined) {
-          counted.refused++
-          return Effect.fail(error)
+    enqueue: (request) => {
+      const { event, json, origin, timeout } = request
+      const error = tooLarge(json, origin, timeSize, largest)
+      if (error !== undefined) {
+        counted.refused++
+        return Exit.fail(error)
+      }
+      const dedupeKey = String(keys++)
+      const deadline = timeline.now() + timeout
+      const enqueued = queue().enqueue({ lane: "requests", json, origin, deadline, dedupeKey, replyTo: request })
+      const cancel: Cancel = () => void queue().cancel("requests", dedupeKey)
+      if (Pending.isDone(enqueued) && Exit.isSuccess(enqueued)) return Exit.succeed(cancel)
+      return Effect.mapBoth(enqueued, {
+        onSuccess: () => cancel,
+        onFailure: (error) => {
+          counted[error._tag === "NoWorkerError" ? "no_worker" : "refused"]++
+          return error._tag === "NoWorkerError" ? noWorker(event) : notQueued(error)
         }
-        const dedupeKey = String(keys++)
-        const deadline = timeline.now() + timeout
-        const enqueued = queue().enqueue({ lane: "requests", json, origin, deadline, dedupeKey, replyTo: request })
-        return Effect.mapBoth(enqueued, {
-          onSuccess: () => () => void queue().cancel("requests", dedupeKey),
-          onFailure: (error) => {
-            counted[error._tag === "NoWorkerError" ? "no_worker" : "refused"]++
-            return error._tag === "NoWorkerError" ? noWorker(event) : notQueued(error)
-          }
-        })
-      }),
+      })
+    },
     respondUnsafe: (replyTo, result) => {
       switch (result._tag) {
         case "Responded":

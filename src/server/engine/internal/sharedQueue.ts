@@ -57,9 +57,8 @@ export interface Answered {
 export type SharedOptions = Pick<Options, "timeline" | "deliver" | "respond" | "wake" | "lags">
 
 /** An event that this node has. */
-interface Held extends Queued {
+interface Held extends Queued, SharedTurns.Held {
   readonly since: number | undefined
-  readonly sizeInQueue: number | undefined
 }
 
 interface State {
@@ -287,17 +286,7 @@ const settle = ({ held, options, turns }: State, events: ReadonlyArray<Queued>, 
   if (own.length === 0) return
   const now = turns.timeAt(options.timeline.now())
   if (now !== undefined) measure(options.lags, own, outcome, now)
-  if (outcome._tag !== "Acked") return turns.settle({ numbers: own.map(({ number }) => number), outcome })
-  const plain = own.filter(({ sizeInQueue }) => sizeInQueue !== undefined)
-  const others = own.filter(({ sizeInQueue }) => sizeInQueue === undefined)
-  if (plain.length > 0) {
-    turns.settle({
-      numbers: plain.map(({ number }) => number),
-      sizes: plain.map(({ sizeInQueue }) => sizeInQueue!),
-      outcome
-    })
-  }
-  if (others.length > 0) turns.settle({ numbers: others.map(({ number }) => number), outcome })
+  turns.settle(own, outcome)
 }
 
 // An earlier enqueue of the same event is executed before.

@@ -18,12 +18,18 @@ import * as SharedTime from "./sharedTime.ts"
 /** How a call ended; `undefined` if it failed. */
 export type Done = (answer: Answer | undefined, result: TurnResult | "maybe" | "never") => void
 
+/** An event that this node has, with its size if an ack does no more than to delete it. */
+export interface Held {
+  readonly number: number
+  readonly sizeInQueue: number | undefined
+}
+
 /** The turns. */
 export interface Turns {
   /** Adds a call to the next turn. `done` is called once. */
   readonly add: (call: Call, done: Done) => void
   /** Adds the end of deliveries to the next turn. */
-  readonly settle: (settled: Settled) => void
+  readonly settle: (events: ReadonlyArray<Held>, outcome: Outcome) => void
   /** There is to be a turn. */
   readonly need: () => void
   /** Executes turns; run it in a fiber. Does not end. */
@@ -143,12 +149,9 @@ export const make = (options: Options): Turns => {
       state.size += size
       need()
     },
-    settle: (settled) => {
+    settle: (events, outcome) => {
       if (state.isFenced) return
-      if (settled.outcome._tag === "Acked" && settled.sizes !== undefined) {
-        state.acked.push(...settled.numbers)
-        state.sizes.push(...settled.sizes)
-      } else state.others.push(settled)
+      settle(state, events, outcome)
       need()
     },
     need,
@@ -163,6 +166,17 @@ export const make = (options: Options): Turns => {
     told: () => state.told,
     timeAt: state.time.at
   }
+}
+
+const settle = ({ acked, others, sizes }: State, events: ReadonlyArray<Held>, outcome: Outcome): void => {
+  const numbers: Array<number> = []
+  for (const { number, sizeInQueue } of events) {
+    if (outcome._tag === "Acked" && sizeInQueue !== undefined) {
+      acked.push(number)
+      sizes.push(sizeInQueue)
+    } else numbers.push(number)
+  }
+  if (numbers.length > 0) others.push({ numbers, outcome })
 }
 
 const sizeOf = (call: Call): number =>

@@ -152,7 +152,7 @@ const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Re
     const position = numberOf(reader)
     const at = numberOf(reader)
     const exceptSid = readText(reader)
-    const message = textOf(reader)
+    const message = ownText(textOf(reader))
     if (history !== undefined) entries.push([history, { position, exceptSid, message }, at])
   },
   O: ({ replica: { state } }, reader) => {

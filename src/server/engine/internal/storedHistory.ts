@@ -7,6 +7,7 @@
  */
 
 import type * as Clock from "effect/Clock"
+import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { Entry } from "../../store/Store.ts"
 import type * as Journal from "../Journal.ts"
 import type { Channel } from "./channel.ts"
@@ -28,18 +29,19 @@ export interface Stored {
 
 /** Records in a journal what is retained and dropped. */
 export const recorder = (journal: Journal.Journal, clock: Clock.Clock): History.Recorder => ({
-  retained: ({ exceptSid, history, message, position }) => {
+  retained: (history, { exceptSid, message: positioned, position }) => {
     const { entries, first, channel: { isOnDemand, name: channel } } = history
     // Before that there is nothing to restore of it.
     if (isOnDemand && entries.length - first === 1) journal.updated(entryOf(history))
     const at = clock.currentTimeMillisUnsafe()
+    const message = BrokerMessage.unpositioned(BrokerMessage.bodyOf(positioned))
     journal.created(
       exceptSid === undefined
         ? { _tag: "Broadcast", position, channel, message, at }
         : { _tag: "Broadcast", position, channel, message, exceptSid, at }
     )
   },
-  dropped: ({ history, position }) => {
+  dropped: (history, { position }) => {
     journal.deleted("Broadcast", position)
     journal.updated(entryOf(history))
   },
@@ -87,13 +89,15 @@ export const restore = (
   const wall = clock.currentTimeMillisUnsafe()
   const now = histories.now()
   let at = -Infinity
-  for (const broadcast of broadcasts) {
-    const history = historyOf(state, broadcast.channel)
-    if (history === undefined || broadcast.position <= history.floor) journal.deleted("Broadcast", broadcast.position)
+  for (const { channel, exceptSid, position, ...broadcast } of broadcasts) {
+    const history = historyOf(state, channel)
+    if (history === undefined || position <= history.floor) journal.deleted("Broadcast", position)
     else {
       const age = Math.max(0, wall - broadcast.at)
       at = Math.max(at, now - age)
-      History.restore(histories, history, { ...broadcast, exceptSid: broadcast.exceptSid }, at)
+      const write = Inboxes.isStored(channel) ? BrokerMessage.toUser : BrokerMessage.positioned
+      const message = write(broadcast.message.slice(0, -1), position)
+      History.restore(histories, history, { position, message, exceptSid }, at)
     }
   }
   History.expire(histories)

@@ -204,38 +204,44 @@ const answers: Readonly<Record<string, Answer>> = {
   0: "None"
 }
 
-/** How many words a status has without ages. */
-const withoutAges = 16
+/** How many words and numbers an answer begins with; lists follow. */
+const words = 5
+const numbers = 16
 
 /** What the script answers to a turn of a node. */
 export const decodeTurn = (self: string, calls: ReadonlyArray<Call>, answer: unknown): TurnResult => {
-  const [done, status, claims, given, responses, ended, idPrefix, time] = answer as [
-    string,
-    ReadonlyArray<number>,
-    readonly [numbers: string, texts: ReadonlyArray<string>, more: ReadonlyArray<number>],
-    string,
-    ReadonlyArray<string>,
-    ReadonlyArray<string>,
-    string,
-    number
-  ]
-  const [numbers, texts, more] = claims
-  const claimed = texts.length === 0 ?
-    [] :
-    numbers.split(" ").map((number, index) => parseClaim(idPrefix, number, texts[index]!))
+  const all = answer as ReadonlyArray<never>
+  const [done, given, idPrefix, claimed, time] = all as unknown as readonly [string, string, string, string, number]
+  let at = words + numbers
+  const list = <A>(): ReadonlyArray<A> => all.slice(at + 1, at += 1 + all[at]!)
+  const ages = list<number>()
+  const claims = claimsOf(idPrefix, claimed, list<string>(), list<number>())
+  return {
+    answers: calls.length === 0 ? [] : wordsOf(done).map(answerOf),
+    claimed: given === "" ? claims : [...givenOf(self, idPrefix, Number(given), calls, done), ...claims],
+    responses: list<string>().map(parseResponse),
+    status: parseStatus(all.slice(words, words + numbers), ages),
+    hasAges: ages.length > 0,
+    ended: list<string>(),
+    time
+  }
+}
+
+// Their numbers in one text, their texts, and of those with more than a first attempt the index, the attempt, and how long a response is
+// useful.
+const claimsOf = (
+  idPrefix: string,
+  numbers: string,
+  texts: ReadonlyArray<string>,
+  more: ReadonlyArray<number>
+): ReadonlyArray<Claimed> => {
+  if (texts.length === 0) return []
+  const claimed = numbers.split(" ").map((number, index) => parseClaim(idPrefix, number, texts[index]!))
   for (let index = 0; index < more.length; index += 3) {
     const timeLeft = more[index + 2]!
     Object.assign(claimed[more[index]!]!, { attempts: more[index + 1], timeLeft: timeLeft < 0 ? undefined : timeLeft })
   }
-  return {
-    answers: calls.length === 0 ? [] : wordsOf(done).map(answerOf),
-    claimed: given === "" ? claimed : [...givenOf(self, idPrefix, Number(given), calls, done), ...claimed],
-    responses: responses.map(parseResponse),
-    status: parseStatus(status),
-    hasAges: status.length > withoutAges,
-    ended,
-    time
-  }
+  return claimed
 }
 
 const wordsOf = (done: string): ReadonlyArray<string> => done.match(/<\d+>|./g)!
@@ -282,11 +288,11 @@ const parseResponse = (text: string): TurnResult["responses"][number] => {
   return { to: text.slice(0, space), result }
 }
 
-const parseStatus = (numbers: ReadonlyArray<number>): Status => {
+const parseStatus = (numbers: ReadonlyArray<number>, ages: ReadonlyArray<number>): Status => {
   const [deadLetters, dueIn, isAttended, dropped, redelivered, lettersAdded, lettersDropped, ...rest] = numbers
   const laneOf = (lane: Lane): LaneInfo & { readonly workers: number } => {
     const index = laneNumbers[lane] * 3
-    const age = rest[9 + laneNumbers[lane]]
+    const age = ages[laneNumbers[lane]]
     return {
       queued: rest[index]!,
       unacked: rest[index + 1]!,

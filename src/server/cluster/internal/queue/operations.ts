@@ -54,7 +54,7 @@ function Q.repeated(record)
     end
   end
   local events = { record[6], record[7], record[8], record[9] }
-  return { record[5], Q.summary(false, events), Q.answerOf(numbers, texts, attempts), record[11], Q.mailOf(), {}, S[PREFIX], Q.now }
+  return Q.answer(record[5], record[11], events, Q.answerOf(numbers, texts, attempts), Q.empty, Q.empty)
 end
 
 -- To ask for nothing changes nothing.

@@ -22,23 +22,30 @@ function Q.dueIn()
   return math.max(0, call('ZRANGE', Q.delayedKey, '0', '0', 'WITHSCORES')[2] - Q.now)
 end
 
--- Numbers: of the whole queue, what happened in the turn, of each lane, and ages after a poll.
-function Q.summary(isPoll, events)
-  local parts = { S[DEAD], Q.dueIn(), Q.isAttended() and 1 or 0 }
-  for _, count in ipairs(events) do parts[#parts + 1] = count end
-  for lane = 1, 3 do
-    parts[#parts + 1] = Q.queuedIn(lane) + S[DELAYED + lane]
-    parts[#parts + 1] = S[HELD + lane]
-    parts[#parts + 1] = S[WORKERS + lane]
-  end
-  if isPoll then
-    for _, age in ipairs(Q.agesOf()) do parts[#parts + 1] = age end
-  end
-  return parts
-end
+Q.empty = {}
 
 -- A node that waits for no response looks seldom.
-function Q.mailOf() return ARGV[6] == '1' and call('LRANGE', Q.mailKey .. Q.self, '0', '999') or {} end
+function Q.mailOf() return ARGV[6] == '1' and call('LRANGE', Q.mailKey .. Q.self, '0', '999') or Q.empty end
+
+-- What the queue has and what the node is given, with how each call was answered and what happened. It is flat, since a table in a table
+-- takes Redis as long as ten values: first the words, then the numbers of the whole queue, of what happened, and of each lane, and then
+-- five lists, each after its length.
+function Q.answer(done, given, events, claims, ages, ended)
+  local all = { done, given, S[PREFIX], claims[1], Q.now, S[DEAD], Q.dueIn(), Q.isAttended() and 1 or 0,
+    events[1], events[2], events[3], events[4] }
+  local at = #all
+  for lane = 1, 3 do
+    all[at + 1], all[at + 2], all[at + 3] = Q.queuedIn(lane) + S[DELAYED + lane], S[HELD + lane], S[WORKERS + lane]
+    at = at + 3
+  end
+  for _, list in ipairs({ ages, claims[2], claims[3], Q.mailOf(), ended }) do
+    at = at + 1
+    all[at] = #list
+    for index = 1, #list do all[at + index] = list[index] end
+    at = at + #list
+  end
+  return all
+end
 
 -- Executes what begins at an index, and returns where the next begins, the result if it has one, and why it is not possible.
 Q.plainOperations = {
@@ -85,14 +92,14 @@ function Q.runTurn()
     index = next
   end
   Q.flush()
-  local answer, left, leftIdle = Q.claim(credits, idle)
+  local claims, left, leftIdle = Q.claim(credits, idle)
   Q.waitFor(left, leftIdle)
   Q.wakeNodes()
   local done, events = table.concat(results), { Q.dropped, Q.redelivered, Q.lettersAdded, Q.lettersDropped }
-  local told = Q.summary(isPoll, events)
+  local ages = isPoll and Q.agesOf() or Q.empty
   call('HSET', Q.nodesKey, '-', Q.packed(), Q.self, cmsgpack.pack({ number, workers[1], workers[2], workers[3], done,
-    Q.dropped, Q.redelivered, Q.lettersAdded, Q.lettersDropped, answer[1], Q.given }))
-  return { done, told, answer, Q.given, Q.mailOf(), isPoll and Q.endedNodes() or {}, S[PREFIX], Q.now }
+    Q.dropped, Q.redelivered, Q.lettersAdded, Q.lettersDropped, claims[1], Q.given }))
+  return Q.answer(done, Q.given, events, claims, ages, isPoll and Q.endedNodes() or Q.empty)
 end
 `
 
