@@ -91,7 +91,7 @@ export interface Bench extends Options {
 export const floor = "bytes over TCP"
 
 /** How long a profile takes, in milliseconds. */
-const profiled = 1000
+const profiled = 2000
 
 /** A metric that more is better of. */
 export const rate = (what: string): Metric => ({ name: what, unit: `${what}/s`, better: "more" })
