@@ -79,10 +79,8 @@ export const commandLine = async (outdir: string): Promise<esbuild.Metafile> => 
     // Native helpers of ws, which nobody has beside a command line.
     define: { "process.env.WS_NO_BUFFER_UTIL": `"1"`, "process.env.WS_NO_UTF_8_VALIDATE": `"1"` },
     external: ["zeromq", "jose", "tweetnacl", "redis"],
-    // The package ws is no module, and requires those of Node.js.
-    banner: {
-      js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);`
-    },
+    // The package ws is no module, and requires those of Node.js. To make a function that requires anything takes long, for each file.
+    banner: { js: "const require = process.getBuiltinModule;" },
     plugins: [placesOfModules(outdir), modulesOfNode, segmenterOfEffect],
     metafile: true
   })

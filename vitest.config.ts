@@ -13,7 +13,6 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** The files that take longest. On a machine that has not run them before, vitest would begin with those that are large. */
 const longest = [
-  "chaos/chaos",
   "cluster",
   "browser/outages",
   "browser/pages",

@@ -294,7 +294,9 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
   endpoint: Endpoint
 ) => {
   const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
-  const { onException, onMessage, retry } = handlers
+  const { onMessage, retry } = handlers
+  // Without `onException` the failures are those of the others, as the default of its type declares.
+  const onFailure = handlers.onException ?? Effect.failCause as NonNullable<typeof handlers.onException>
   return (item: Item): Effect.Effect<unknown, E3, R | R2 | R3> => {
     // Within a step of the fiber, so that what a handler throws is a defect like any other.
     const handled = Effect.withFiber((fiber): Effect.Effect<unknown, E | E2, R | R2> => {
@@ -313,12 +315,11 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
         deadline === undefined ? handler : responding(message.event, deadline, handler)
       )
     })
-    // Without `onException` the failures are those of the others, as the default of its type declares.
-    const caught = onException === undefined
-      ? handled as Effect.Effect<unknown, E3, R | R2 | R3>
-      : Effect.catchCause(handled, onException)
     // A handler that interrupts itself has released its event, which is no failure.
-    return Effect.catchCauseIf(caught, Cause.hasInterruptsOnly, () => Effect.void)
+    return Effect.catchCause(
+      handled,
+      (cause) => Effect.catchCauseIf(onFailure(cause), Cause.hasInterruptsOnly, () => Effect.void)
+    )
   }
 }
 
@@ -357,7 +358,7 @@ const deliver = (item: Item, unacked: Set<Delivered>): Effect.Effect<ReadonlyArr
       })
     return [{
       ...makeMessage(item.success),
-      ack: settle(delivery.acknowledgeUnsafe),
+      ack: settle(() => delivery.acknowledgeUnsafe()),
       nack: (reason: string) => settle(() => delivery.nackUnsafe(reason))
     }]
   })

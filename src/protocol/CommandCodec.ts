@@ -40,6 +40,8 @@ const frames = (command: FromClient): Frames => {
       return command.options === undefined ? ["RD"] : ready(command.options)
     case "Ack":
       return ["AK", ...command.deliveries]
+    case "Respond":
+      return ["RP", command.delivery, command.outcome, command.json]
     default:
       return regular(descriptions[command._tag], command)
   }
@@ -206,7 +208,7 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
       return Result.succeed(FromServer.Quit())
     case "TR":
       return first !== undefined
-        ? Result.succeed(FromServer.Trigger({ json: first, origin: extra(frames, 1), delivery: deliveryIn(frames) }))
+        ? Result.succeed({ _tag: "Trigger", json: first, origin: extra(frames, 1), delivery: deliveryIn(frames) })
         : malformed("TR has no event")
     default:
       return malformed(`the broker's command ${JSON.stringify(String(command).slice(0, 20))} is unknown`)

@@ -84,7 +84,7 @@ describeInChromium("pages", (it) => {
     "hear all that was broadcast while the network was cut for 30 seconds, by the default options",
     ({ skip }) =>
       process.env["LONG_TESTS"] === undefined
-        ? Effect.sync(() => skip("it takes a minute: run npm run outage"))
+        ? Effect.sync(() => skip("it takes a minute: run npm run test-long"))
         : Effect.flatMap(Site.make(history), (site) => away(site, "30 seconds")),
     120_000
   )
@@ -163,7 +163,7 @@ describeInChromium("pages", (it) => {
     "outlast a network that is cut for 30 seconds, by the default options",
     ({ skip }) =>
       process.env["LONG_TESTS"] === undefined
-        ? Effect.sync(() => skip("it takes a minute: run npm run outage"))
+        ? Effect.sync(() => skip("it takes a minute: run npm run test-long"))
         : Effect.flatMap(Site.make(), (site) => outage(site, "30 seconds")),
     120_000
   )

@@ -217,26 +217,36 @@ describe("the checker of what the library's browsers hear", () => {
   })
 })
 
+const isShort = process.env["LONG_TESTS"] === undefined
+
 /** What goes wrong does it during messages all the same. `npm run chaos` sends more of them. */
 const pause = 40
 
-describe("whatever happens to workers, to the broker and to the network", () => {
-  it.live("every event that was confirmed is handled, and every broadcast received", () =>
-    Effect.gen(function*() {
-      const report = yield* run({ duration: 0, seed: 1, pause })
-      console.log(report)
-      assert.deepInclude(report, { losses: [], wrongs: [] })
-      assert.isAbove(report.redelivered, 0)
-      assert.isAbove(report.broadcasts.received, 0)
-      assert.isAbove(report.broadcasts.heard, 0)
-    }), 120_000)
+const skips = (skip: (note: string) => void) => Effect.sync(() => skip("it takes half a minute: run npm run test-long"))
+
+describe("chaos: whatever happens to workers, to the broker and to the network", () => {
+  it.live(
+    "every event that was confirmed is handled, and every broadcast received",
+    ({ skip }) =>
+      Effect.gen(function*() {
+        if (isShort) return yield* skips(skip)
+        const report = yield* run({ duration: 0, seed: 1, pause })
+        console.log(report)
+        assert.deepInclude(report, { losses: [], wrongs: [] })
+        assert.isAbove(report.redelivered, 0)
+        assert.isAbove(report.broadcasts.received, 0)
+        assert.isAbove(report.broadcasts.heard, 0)
+      }),
+    120_000
+  )
 })
 
-RedisServer.describeWithRedis("whatever happens to nodes, to their Redis and to the network between", () => {
+RedisServer.describeWithRedis("chaos: whatever happens to nodes, to their Redis and to the network between", () => {
   it.live(
     "every event is handled, every broadcast received, all know who is there, and say it once",
-    () =>
+    ({ skip }) =>
       Effect.gen(function*() {
+        if (isShort) return yield* skips(skip)
         const deeds = ["nodeFrozen", "workerKilled", "nodeKilled", "redisKilled", "redisCut", "browserCut"]
         const report = yield* run({ duration: 0, seed: 1, pause, nodes: 3, deeds })
         console.log(report)

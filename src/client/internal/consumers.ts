@@ -16,7 +16,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
-import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -71,24 +70,24 @@ const makeConsumer = <E, R>(
   let draining = false
 
   // `Done` is the end of the inbox only here; a handler that fails with a `Done` has failed.
-  const wait = Effect.asSome(Queue.take(inbox)).pipe(Effect.catchTag("Done", () => Effect.succeedNone))
+  const next = Effect.catchTag(Queue.take(inbox), "Done", () => Effect.undefined)
   // Mostly one is there, and no step of the fiber is needed to take it.
   const takeUnsafe = () => {
     const taken = Queue.takeUnsafe(inbox)
-    return taken !== undefined && Exit.isSuccess(taken) ? Option.some(taken.value) : undefined
+    return taken !== undefined && Exit.isSuccess(taken) ? taken.value : undefined
   }
-  const handled = Effect.sync(() => {
+  const end = Effect.sync(() => {
     if (--inFlight === 0) idle.openUnsafe()
   })
   const run = Effect.gen(function*() {
     for (;;) {
-      const item = takeUnsafe() ?? (yield* wait)
-      if (item._tag === "None") return
-      if (draining && releaseUnsafe(item.value)) continue
-      if (!beginUnsafe(item.value)) continue
+      const item = takeUnsafe() ?? (yield* next)
+      if (item === undefined) return
+      if (draining && releaseUnsafe(item)) continue
+      if (!beginUnsafe(item)) continue
       inFlight++
       idle.closeUnsafe()
-      yield* Effect.ensuring(handle(item.value), handled)
+      yield* Effect.ensuring(handle(item), end)
     }
   }).pipe(Effect.catchCause(onFailure))
 

@@ -51,11 +51,14 @@ export interface Deliveries {
  * the last `prefetch` acks can have been lost.
  */
 export const make = (prefetch: number): Deliveries => {
-  const begun = new Map<string, { way: Way }>()
-  // What was sent, by event id. It is sent again if the event is redelivered, because then it was lost.
-  const handled = SizedMap.make(sizeOf)
-  const later = makeLater()
-  let abandoned = false
+  const state: State = {
+    prefetch,
+    begun: new Map(),
+    handled: SizedMap.make(sizeOf),
+    later: makeLater(),
+    isAbandoned: false
+  }
+  const { begun, handled, later } = state
 
   return {
     releaseUnsafe: later.releaseUnsafe,
@@ -63,7 +66,7 @@ export const make = (prefetch: number): Deliveries => {
     abandonUnsafe: () => {
       later.releaseUnsafe()
       for (const [id, { way }] of begun) way.sendUnsafe(nackOf(id, ""))
-      abandoned = true
+      state.isAbandoned = true
     },
     arrivedUnsafe: (delivery, way) => {
       const { id } = delivery
@@ -77,31 +80,63 @@ export const make = (prefetch: number): Deliveries => {
         way.sendUnsafe(sent)
         return undefined
       }
-      const mine = { way }
-      const end = (command: FromClient) => {
-        begun.delete(id)
-        if (!abandoned) mine.way.sendUnsafe(command)
-      }
-      const succeed = (command: FromClient) => {
-        handled.set(id, command)
-        while (handled.entries.size > prefetch || handled.size() > maxSize) handled.removeOldest()
-        end(command)
-      }
-      const release = () => end(nackOf(id, ""))
-      return {
-        ...delivery,
-        beginUnsafe: () => {
-          if (way.hasEnded()) return false
-          begun.set(id, mine)
-          return true
-        },
-        acknowledgeUnsafe: () => succeed(ackOf(id)),
-        respondUnsafe: (outcome, json) => succeed(FromClient.Respond({ delivery: id, outcome, json })),
-        nackUnsafe: (error) => end(nackOf(id, reasonOf(error))),
-        releaseUnsafe: release,
-        releaseLaterUnsafe: () => later.addUnsafe(release)
-      }
+      return new Held(state, delivery, way)
     }
+  }
+}
+
+interface State {
+  readonly prefetch: number
+  /** The events whose handlers are running, by their ids. */
+  readonly begun: Map<string, Held>
+  /** What was sent, by event id. It is sent again if the event is redelivered, because then it was lost. */
+  readonly handled: SizedMap.SizedMap<FromClient>
+  readonly later: ReturnType<typeof makeLater>
+  /** Whether the outcome of running handlers is not reported any more. */
+  isAbandoned: boolean
+}
+
+// A class, since every event has one: its functions are made once.
+class Held implements Delivered {
+  readonly id: string
+  readonly attempt: number
+  readonly state: State
+  way: Way
+  constructor(state: State, { attempt, id }: Delivery, way: Way) {
+    this.id = id
+    this.attempt = attempt
+    this.state = state
+    this.way = way
+  }
+  beginUnsafe(): boolean {
+    if (this.way.hasEnded()) return false
+    this.state.begun.set(this.id, this)
+    return true
+  }
+  acknowledgeUnsafe(): void {
+    this.succeed(ackOf(this.id))
+  }
+  respondUnsafe(outcome: "ok" | "error", json: string): void {
+    this.succeed({ _tag: "Respond", delivery: this.id, outcome, json })
+  }
+  nackUnsafe(error: unknown): void {
+    this.end(nackOf(this.id, reasonOf(error)))
+  }
+  releaseUnsafe(): void {
+    this.end(nackOf(this.id, ""))
+  }
+  releaseLaterUnsafe(): void {
+    this.state.later.addUnsafe(() => this.releaseUnsafe())
+  }
+  private succeed(command: FromClient): void {
+    const { handled, prefetch } = this.state
+    handled.set(this.id, command)
+    while (handled.entries.size > prefetch || handled.size() > maxSize) handled.removeOldest()
+    this.end(command)
+  }
+  private end(command: FromClient): void {
+    this.state.begun.delete(this.id)
+    if (!this.state.isAbandoned) this.way.sendUnsafe(command)
   }
 }
 

@@ -121,6 +121,7 @@ const receiveAll = Effect.fnUntraced(function*(
     const rest = intake.receive(frames)
     if (rest !== undefined) yield* rest
   }
+  intake.flushUnsafe()
 })
 
 const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }: Options) => {
@@ -131,10 +132,10 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
     reading: <A, E>(pull: Effect.Effect<A, E>): Effect.Effect<A, E> =>
       Effect.suspend(() => {
         silentSince = clock.nowUnsafe()
-        return Effect.tap(pull, () =>
-          Effect.sync(() => {
-            silentSince = undefined
-          }))
+        return Effect.map(pull, (messages) => {
+          silentSince = undefined
+          return messages
+        })
       }),
     watch: Effect.gen(function*() {
       for (;;) {
@@ -213,5 +214,10 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
         return reportError(new MessageDecodeError({ detail: `a worker received ${command._tag}` }))
     }
   }
-  return { receive, acknowledges: () => acknowledges }
+  return {
+    receive,
+    /** Handlers begin with what has arrived, now and not in the next turn of the event loop. */
+    flushUnsafe: () => Queue.flushUnsafe(inbox),
+    acknowledges: () => acknowledges
+  }
 }

@@ -4,6 +4,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
 import * as History from "../../../src/server/engine/internal/history.ts"
+import * as Retained from "../../../src/server/engine/internal/retained.ts"
 import { costly, int } from "../../protocol/arbitraries.ts"
 
 const limits = { historyVhostSize: 6000 }
@@ -18,11 +19,9 @@ const channelLimits = [
 const totalLimit = 9000
 
 /** What a broadcast takes, for texts of ASCII. */
-const sizeOf = (message: string) => 352 + 2 * message.length
+const sizeOf = ({ exceptSid = "", message }: History.Broadcast) => 352 + 2 * (message.length + exceptSid.length)
 
-interface Broadcast {
-  readonly position: number
-  readonly message: string
+interface Broadcast extends History.Broadcast {
   readonly at: number
   readonly channel: number
 }
@@ -32,7 +31,7 @@ const makeModel = () => {
   const limitsOf = [0, 1].map(() => channelLimits)
   const retained: [Array<Broadcast>, Array<Broadcast>] = [[], []]
   const floors = [0, 1].map(() => channelLimits.map(() => 0))
-  const sizeIn = (list: ReadonlyArray<Broadcast>) => list.reduce((sum, { message }) => sum + sizeOf(message), 0)
+  const sizeIn = (list: ReadonlyArray<Broadcast>) => list.reduce((sum, one) => sum + sizeOf(one), 0)
   const drop = (vhost: number, broadcast: Broadcast | undefined) => {
     retained[vhost] = retained[vhost]!.filter((one) => one !== broadcast)
     floors[vhost]![broadcast!.channel] = broadcast!.position
@@ -72,10 +71,14 @@ const positionsAfter = (history: History.History, position: number) => {
   return positions
 }
 
+const entriesOf = ({ retained }: History.History) =>
+  Array.from({ length: retained.count }, (_, nth) => Retained.entryOf(retained, nth))
+
 const step = Arbitrary.all({
   vhost: int(0, 1),
   channel: int(0, 4),
   length: Arbitrary.map(int(0, 9), (n) => n === 9 ? 2000 : n * 100),
+  excepts: Arbitrary.map(int(0, 2), (n) => n === 0),
   passes: Arbitrary.map(int(0, 9), (n) => n > 7 ? 60 : n),
   rare: Arbitrary.map(int(0, 30), (n) => n === 0 ? "close" : n === 1 ? "limit" : undefined)
 })
@@ -87,7 +90,7 @@ describe("History", () => {
     const vhosts = [0, 1].map(() => History.make(limits, total, () => now))
     const histories = vhosts.map(() => channelLimits.map((own) => History.open(owner, own, 0)))
     const model = makeModel()
-    for (const [index, { channel, length, passes, rare, vhost }] of steps.entries()) {
+    for (const [index, { channel, excepts, length, passes, rare, vhost }] of steps.entries()) {
       now += passes
       const position = index + 1
       const history = histories[vhost]![channel]!
@@ -101,14 +104,15 @@ describe("History", () => {
         model.close(vhost, channel)
       } else {
         const message = "x".repeat(length)
-        History.append(vhosts[vhost]!, history, { position, message, exceptSid: undefined })
-        model.append(vhost, { position, message, at: now, channel })
+        const exceptSid = excepts ? `sid-${position}` : undefined
+        History.append(vhosts[vhost]!, history, { position, message, exceptSid })
+        model.append(vhost, { position, message, exceptSid, at: now, channel })
       }
       for (const [vhost, list] of model.retained.entries()) {
         expect(vhosts[vhost]!.size).toBe(model.sizeIn(list))
         for (const [channel, history] of histories[vhost]!.entries()) {
           const own = list.filter((one) => one.channel === channel)
-          expect(positionsAfter(history, 0)).toEqual(own.map(({ position }) => position))
+          expect(entriesOf(history)).toEqual(own.map(({ channel: _, ...one }) => ({ ...one, size: sizeOf(one) })))
           expect(history.floor).toBe(model.floors[vhost]![channel])
           expect(history.size).toBe(model.sizeIn(own))
           const after = own[1]?.position ?? 0
@@ -117,8 +121,10 @@ describe("History", () => {
             const last = count === 0 ? [] : own.slice(-count).map((one) => one.position)
             expect(positionsAfter(history, History.positionBefore(history, count))).toEqual(last)
           }
-          // What was dropped is no longer in memory.
-          expect(history.entries.filter((entry) => entry !== undefined).length).toBe(own.length)
+          // What was dropped is no longer in memory, nor are places for it.
+          expect(history.retained.messages.length).toBeLessThanOrEqual(4 * own.length)
+          expect(history.retained.exceptSids?.size).toBe(own.filter(({ exceptSid }) => exceptSid).length || undefined)
+          expect(history.retained.messages.filter((message) => message !== undefined).length).toBe(own.length)
         }
         const due = Math.min(...list.map(({ at, channel }) => at + model.limitsOf[vhost]![channel]!.age))
         const nextDue = History.nextDue(vhosts[vhost]!)
@@ -140,5 +146,14 @@ describe("History", () => {
       exceptSid: undefined
     })
     expect(total.size).toBe(352 + 200)
+  })
+
+  it("takes no more places the more broadcasts pass through it", () => {
+    const vhost = History.make(limits, History.makeTotal(Infinity), () => 0)
+    const history = History.open(owner, channelLimits[0]!, 0)
+    for (let position = 1; position <= 100; position++) {
+      History.append(vhost, history, { position, message: "x", exceptSid: undefined })
+      if (position > 5) expect(history.retained.messages.length).toBe(8)
+    }
   })
 })

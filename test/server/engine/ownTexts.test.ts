@@ -146,6 +146,8 @@ const cases: ReadonlyArray<Case> = [
             const [json] = cut(`{"some":"data of ${long(n)}"}`)
             world.vhost.lobby.respondUnsafe(own.id, own.connection, own.deliveries.at(-1)!.id, "ok", json!)
             cache.endUnsafe(message, yield* Fiber.await(fiber))
+            // What could cancel it is not held for as long as the connection.
+            expect(running.cancels.size).toBe(0)
           })
       })
   }

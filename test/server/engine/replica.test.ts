@@ -6,6 +6,7 @@ import * as History from "../../../src/server/engine/internal/history.ts"
 import * as Limits from "../../../src/server/engine/internal/limits.ts"
 import * as Operations from "../../../src/server/engine/internal/operations.ts"
 import * as Replica from "../../../src/server/engine/internal/replica.ts"
+import * as Retained from "../../../src/server/engine/internal/retained.ts"
 import * as Rules from "../../../src/server/engine/internal/rules.ts"
 import * as Snapshot from "../../../src/server/engine/internal/snapshot.ts"
 import * as SnapshotReader from "../../../src/server/engine/internal/snapshotReader.ts"
@@ -177,7 +178,7 @@ const historyOf = (history: History.History | undefined) =>
   history && {
     floor: history.floor,
     opened: history.opened,
-    entries: history.entries.slice(history.first).map((entry) => [entry?.position, entry?.message, entry?.at])
+    entries: Array.from({ length: history.retained.count }, (_, nth) => Retained.entryOf(history.retained, nth))
   }
 
 const makeReplica = (self: string) => {

@@ -14,11 +14,13 @@ export interface Rates {
   readonly refusals: TokenBucket.Rate
 }
 
-/** The rest of one browser's rates. */
+/** The rest of one browser's rates at the time `at`. Each browser has one, so it is one object. */
 export interface Allowance {
-  readonly messages: TokenBucket.Bucket
-  readonly bytes: TokenBucket.Bucket
-  readonly refusals: TokenBucket.Bucket
+  messages: number
+  bytes: number
+  at: number
+  /** From the first message on that is rejected. */
+  refusals: TokenBucket.Bucket | undefined
 }
 
 /** How many invalid single access tokens it may send. A token has 512 random bits, so nobody guesses one. */
@@ -39,21 +41,25 @@ export const make = (
 
 /** The full rates of a browser that has sent nothing yet. */
 export const allowance = (rates: Rates, now: number): Allowance => ({
-  messages: TokenBucket.make(rates.messages, now),
-  bytes: TokenBucket.make(rates.bytes, now),
-  refusals: TokenBucket.make(rates.refusals, now)
+  messages: rates.messages.burst,
+  bytes: rates.bytes.burst,
+  at: now,
+  refusals: undefined
 })
 
 /** Counts a message of so many bytes, and returns the reason if it is rejected. */
 export const refusal = (rates: Rates, left: Allowance, now: number, bytes: number): string | undefined => {
-  if (!TokenBucket.take(left.messages, rates.messages, now, 1)) {
-    return `a browser sends at most ${rates.messages.perSecond} messages a second`
-  }
-  return TokenBucket.take(left.bytes, rates.bytes, now, bytes)
-    ? undefined
-    : `a browser sends at most ${rates.bytes.perSecond} bytes a second`
+  const elapsed = now - left.at
+  left.messages = TokenBucket.filled(left.messages, rates.messages, elapsed)
+  left.bytes = TokenBucket.filled(left.bytes, rates.bytes, elapsed)
+  left.at = now
+  if (left.messages < 1) return `a browser sends at most ${rates.messages.perSecond} messages a second`
+  left.messages--
+  if (left.bytes < bytes) return `a browser sends at most ${rates.bytes.perSecond} bytes a second`
+  left.bytes -= bytes
+  return undefined
 }
 
 /** Counts a message beyond the rates, and returns whether the browser may stay connected. */
 export const mayStay = (rates: Rates, left: Allowance, now: number): boolean =>
-  TokenBucket.take(left.refusals, rates.refusals, now, 1)
+  TokenBucket.take(left.refusals ??= TokenBucket.make(rates.refusals, now), rates.refusals, now, 1)

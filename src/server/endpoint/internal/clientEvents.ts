@@ -5,6 +5,8 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import { type FromClient, FromServer } from "../../../protocol/Command.ts"
 import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
@@ -13,6 +15,7 @@ import { requested } from "../../../protocol/Response.ts"
 import { defaultTimeout, encodeOrigin } from "../../../protocol/Trigger.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
 import type { Cancel } from "../../engine/Lobby.ts"
+import * as Pending from "../../engine/Pending.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import { errorOf, responseTooLarge } from "./sharedErrors.ts"
@@ -44,33 +47,46 @@ export const end = (running: Running | undefined): void => {
   for (const cancel of running.cancels) cancel()
 }
 
-/** Enqueues a request, and waits for its response, which is at most `maxMessageSize` bytes large with its envelope. */
+/**
+ * Enqueues a request when it is called, and ends with its response, which is at most `maxMessageSize` bytes large with its envelope. It is
+ * pending, or an `Exit`, unless it waits until several nodes have enqueued it.
+ */
 export const request = (
   vhost: Vhost,
   { cancels }: Running,
   { data, event, options: { timeout = defaultTimeout } }: Command<"Request">,
   traceparent: string | undefined,
   maxMessageSize: number
-): Effect.Effect<FromServer, StatusError> =>
-  Effect.uninterruptibleMask((restore) => {
-    if (event.startsWith(":")) return reserved
-    const result = Deferred.makeUnsafe<RequestResult>()
-    const enqueued = vhost.lobby.request({
-      event,
-      json: BrokerMessage.direct(event, data),
-      origin: originOf(traceparent),
-      timeout,
-      respondUnsafe: (response) => void Deferred.doneUnsafe(result, Effect.succeed(response))
-    })
-    return Effect.flatMap(enqueued, (cancel) => {
-      cancels.add(cancel)
-      return restore(Deferred.await(result)).pipe(
-        Effect.onInterrupt(() => Effect.sync(cancel)),
-        Effect.ensuring(Effect.sync(() => cancels.delete(cancel))),
-        Effect.flatMap((result) => responseOf(event, result, maxMessageSize - envelopeSize))
-      )
-    })
+): Effect.Effect<FromServer, StatusError> => {
+  if (event.startsWith(":")) return reserved
+  let outcome: Exit.Exit<FromServer, StatusError> | undefined
+  let end: Pending.Observer<FromServer, StatusError> = constVoid
+  const enqueued = vhost.lobby.request({
+    event,
+    json: BrokerMessage.direct(event, data),
+    origin: originOf(traceparent),
+    timeout,
+    respondUnsafe: (result) => {
+      outcome = responseOf(event, result, maxMessageSize - envelopeSize)
+      end(outcome)
+    }
   })
+  const wait = (cancel: Cancel): Effect.Effect<FromServer, StatusError> => {
+    if (outcome !== undefined) return outcome
+    cancels.add(cancel)
+    return Pending.make<FromServer, StatusError>((observer) => {
+      end = (exit) => {
+        cancels.delete(cancel)
+        observer(exit)
+      }
+      if (outcome !== undefined) end(outcome)
+    }, cancel)
+  }
+  if (!Pending.isDone(enqueued)) {
+    return Effect.uninterruptibleMask((restore) => Effect.flatMap(enqueued, (cancel) => restore(wait(cancel))))
+  }
+  return Exit.isSuccess(enqueued) ? wait(enqueued.value) : Exit.failCause(enqueued.cause)
+}
 
 /** Enqueues an event. */
 export const trigger = (
@@ -93,16 +109,16 @@ const responseOf = (
   event: string,
   result: RequestResult,
   largest: number
-): Effect.Effect<FromServer, StatusError> => {
-  if (result._tag === "Cancelled") return Effect.succeed(ResponseCache.cancelled)
-  if (result._tag !== "Responded") return Effect.fail(errorOf(event, result)!)
+): Exit.Exit<FromServer, StatusError> => {
+  if (result._tag === "Cancelled") return Exit.succeed(ResponseCache.cancelled)
+  if (result._tag !== "Responded") return Exit.fail(errorOf(event, result)!)
   const json = requested(result.outcome, result.json)
   return byteLength(json) > largest
-    ? Effect.fail(responseTooLarge(event, largest))
-    : Effect.succeed(FromServer.Response({ json }))
+    ? Exit.fail(responseTooLarge(event, largest))
+    : Exit.succeed(FromServer.Response({ json }))
 }
 
-const reserved = Effect.fail(new BadRequestError({ detail: "event names that begin with : are reserved" }))
+const reserved = Exit.fail(new BadRequestError({ detail: "event names that begin with : are reserved" }))
 
 const tooMany = new TooManyRequestsError({
   detail: `a connection has at most ${maxRunning} requests without a response`

@@ -47,7 +47,8 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
 }): Handle => {
   const run = (rest: Effect.Effect<void>) => void Effect.runForkWith(context)(Effect.forkIn(rest, scope))
   const respondWhenPersisted = makeWaiting(run)
-  const handleCommit = makeCommits({ guarded, run, scope })
+  const whenDone = makeWhenDone(guarded, run)
+  const handleCommit = makeCommits({ guarded, scope, whenDone })
 
   // One that waits for a worker. Later requests on the same connection do not wait for it.
   const handleRequest = (request: Request, peer: Peer, key: Retry.Key | undefined) => {
@@ -58,10 +59,14 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       return Effect.fail(tooMany)
     }
     running.count++
+    const end = () => void running.count--
     const executed = key === undefined ? cached(request, peer.message) : retried(request, key)
+    if (peer.close === Effect.void && Pending.isPending(executed)) {
+      return whenDone(peer, executed, end, (response) => respondUnsafe(peer, response))
+    }
     const responding = Effect.ensuring(
       Effect.flatMap(executed, (response) => respond(peer, response)),
-      Effect.sync(() => running.count--)
+      Effect.sync(end)
     )
     return peer.close === Effect.void
       ? Effect.forkIn(guarded(peer, responding), scope, { startImmediately: true })
@@ -91,12 +96,35 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
   }
 }
 
+/** Responds when a request is done, without a fiber. */
+type WhenDone = (
+  peer: Peer,
+  executed: Pending.Pending<FromServer, StatusError>,
+  end: () => void,
+  responded: (response: FromServer) => Effect.Effect<void> | undefined
+) => undefined
+
+const makeWhenDone = (
+  guarded: (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>,
+  run: (rest: Effect.Effect<void>) => void
+): WhenDone =>
+(peer, executed, end, responded) => {
+  executed.observeUnsafe((exit) => {
+    end()
+    const rest = Exit.isSuccess(exit)
+      ? Result.getOrElse(Result.try(() => responded(exit.value)), Effect.die)
+      : Effect.failCause(exit.cause)
+    if (rest !== undefined) run(guarded(peer, rest))
+  })
+  return undefined
+}
+
 // One that several nodes put into an order. Its place is behind the earlier ones, and later requests on the same connection do not
 // wait for it, unless too many do. There may be many broadcasts: they need no fiber.
-const makeCommits = ({ guarded, run, scope }: {
+const makeCommits = ({ guarded, scope, whenDone }: {
   readonly guarded: (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>
-  readonly run: (rest: Effect.Effect<void>) => void
   readonly scope: Scope.Scope
+  readonly whenDone: WhenDone
 }) => {
   let commits = 0
   return (
@@ -113,14 +141,7 @@ const makeCommits = ({ guarded, run, scope }: {
       return Effect.forkIn(done, scope, { startImmediately: true })
     }
     commits++
-    executed.observeUnsafe((exit) => {
-      commits--
-      const rest = Exit.isSuccess(exit)
-        ? Result.getOrElse(Result.try(() => responded(exit.value)), Effect.die)
-        : Effect.failCause(exit.cause)
-      if (rest !== undefined) run(guarded(peer, rest))
-    })
-    return undefined
+    return whenDone(peer, executed, () => void commits--, responded)
   }
 }
 

@@ -19,11 +19,13 @@ export interface Bucket {
 /** Makes a bucket, full. */
 export const make = ({ burst }: Rate, now: number): Bucket => ({ tokens: burst, at: now })
 
+/** How many tokens there are after some time, for those who keep buckets in another form. A clock that went back fills nothing. */
+export const filled = (tokens: number, { burst, perSecond }: Rate, elapsed: number): number =>
+  perSecond === Infinity ? Infinity : Math.min(burst, tokens + Math.max(0, elapsed) * perSecond / 1000)
+
 /** How many tokens it has now. */
-export const available = (bucket: Bucket, { burst, perSecond }: Rate, now: number): number => {
-  if (perSecond === Infinity) return Infinity
-  // A clock that went back fills nothing.
-  bucket.tokens = Math.min(burst, bucket.tokens + Math.max(0, now - bucket.at) * perSecond / 1000)
+export const available = (bucket: Bucket, rate: Rate, now: number): number => {
+  bucket.tokens = filled(bucket.tokens, rate, now - bucket.at)
   bucket.at = now
   return bucket.tokens
 }

@@ -11,7 +11,7 @@ import { sizeOf } from "./member.ts"
 /** The subscriptions of one browser. */
 export interface BrowserSubscriptions {
   /** In the order of the subscriptions. An array, since of the few that most browsers have a set takes more memory. */
-  readonly channels: Array<Channel>
+  channels: Array<Channel>
   /** How many bytes their data have together. */
   dataSize: number
   /** The last one without data and `info`, which later ones share that are the same. */
@@ -21,13 +21,17 @@ export interface BrowserSubscriptions {
 /** The subscriptions of all browsers that have one. */
 export type All = Map<Browser, BrowserSubscriptions>
 
+/** Beyond how many channels their array grows: it then has room for 17 with the first one, and a copy has room for no more. */
+const few = 16
+
 /** Adds a subscription to a channel, and returns it, or another one that is the same. */
 export const add = (all: All, channel: Channel, subscription: Subscription): Subscription => {
   const { browser, data } = subscription
   const known = all.get(browser)
   const own = known ?? { channels: [], dataSize: 0, plain: undefined }
   if (known === undefined) all.set(browser, own)
-  own.channels.push(channel)
+  if (own.channels.length < few) own.channels = own.channels.concat(channel)
+  else own.channels.push(channel)
   own.dataSize += sizeOf(data)
   return share(own, subscription)
 }

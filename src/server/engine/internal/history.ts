@@ -12,6 +12,7 @@
 import { constVoid } from "effect/Function"
 import * as Heap from "./heap.ts"
 import { flatten, ownText } from "./ownText.ts"
+import * as Retained from "./retained.ts"
 
 /** The limits of one channel. */
 export interface ChannelLimits {
@@ -27,18 +28,6 @@ export interface ChannelLimits {
 export interface Limits {
   /** How many bytes the broadcasts of all channels take. */
   readonly historyVhostSize: number
-}
-
-/** A broadcast that is retained. */
-export interface Entry {
-  readonly position: number
-  /** The message to browsers, with its position. */
-  readonly message: string
-  readonly exceptSid: string | undefined
-  /** Its bytes in memory, and at least two thirds of its bytes in an outbound queue. */
-  readonly size: number
-  /** When it was appended, on the clock of the vhost. */
-  readonly at: number
 }
 
 /** The channels of a vhost that retain broadcasts, all for the same time. */
@@ -72,17 +61,15 @@ export interface History {
   readonly opened: number
   /** The position of the last broadcast that was dropped, or that of the opening. */
   floor: number
-  /** The broadcasts from `first` on, the oldest first. */
-  entries: Array<Entry | undefined>
-  first: number
+  readonly retained: Retained.Retained
   size: number
 }
 
 /** Learns of changes. */
 export interface Recorder {
-  readonly retained: (history: History, entry: Entry) => void
+  readonly retained: (history: History, broadcast: Broadcast) => void
   /** The broadcast is the floor of its history now. */
-  readonly dropped: (history: History, entry: Entry) => void
+  readonly dropped: (history: History) => void
   /** The channel was opened on demand, and is closed. */
   readonly closed: (history: History) => void
 }
@@ -159,19 +146,18 @@ export const open = (channel: Owner, limits: ChannelLimits, opened: number, floo
   onEmptied: undefined,
   opened,
   floor,
-  entries: [],
-  first: 0,
+  retained: Retained.make(),
   size: 0
 })
 
 /** The channel is closed: drops its broadcasts. */
 export const close = (histories: Histories, history: History): void => {
   history.onEmptied = undefined
-  while (history.first < history.entries.length) drop(histories, history)
+  while (!isEmpty(history)) drop(histories, history)
 }
 
 /** What is known of a broadcast when it is appended. Its message is not cut out of another text. */
-export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
+export type Broadcast = Pick<Retained.Entry, "position" | "message" | "exceptSid">
 
 /**
  * Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. `onEmptied` is not called,
@@ -182,8 +168,8 @@ export const append = (histories: Histories, history: History, broadcast: Broadc
   history.onEmptied = undefined
   const now = histories.now()
   expire(histories, now)
-  const entry = add(histories, history, broadcast, now)
-  histories.recorder?.retained(history, entry)
+  add(histories, history, broadcast, now)
+  histories.recorder?.retained(history, broadcast)
   dropExcess(histories, history)
 }
 
@@ -199,15 +185,20 @@ export const add = (
   history: History,
   { exceptSid, message, position }: Broadcast,
   at: number
-): Entry => {
+): void => {
   const size = overhead + 2 * (message.length + (exceptSid?.length ?? 0))
-  const entry: Entry = { position, message: flatten(message), exceptSid: exceptSid && ownText(exceptSid), size, at }
-  history.entries.push(entry)
+  const { retained } = history
+  Retained.append(retained, {
+    position,
+    message: flatten(message),
+    exceptSid: exceptSid && ownText(exceptSid),
+    at,
+    size
+  })
   history.size += size
   histories.size += size
   histories.total.size += size
-  if (history.entries.length - history.first === 1) enter(histories, history, entry)
-  return entry
+  if (retained.count === 1) enter(histories, history)
 }
 
 const dropExcess = (histories: Histories, history: History): void => {
@@ -225,7 +216,7 @@ export const expire = (histories: Histories, now = histories.now(), most = Infin
     const before = now - lane.age
     if (lane.since >= before) continue
     for (let oldest = oldestIn(lane); oldest !== undefined; oldest = oldestIn(lane)) {
-      lane.since = oldestOf(oldest)!.at
+      lane.since = Retained.oldestTime(oldest.retained)
       if (lane.since >= before || dropped === most) break
       drop(histories, oldest)
       dropped++
@@ -249,40 +240,44 @@ export const limit = (histories: Histories, limits: ReadonlyMap<History, Channel
     history.limits = own
     history.place = undefined
     history.lane &&= laneOf(histories, own.age)
-    const oldest = oldestOf(history)
-    if (oldest !== undefined) enter(histories, history, oldest)
+    if (!isEmpty(history)) enter(histories, history)
   }
   expire(histories)
   for (const history of limits.keys()) trim(histories, history)
 }
 
 /** Whether nothing is retained. */
-export const isEmpty = ({ entries, first }: History): boolean => first === entries.length
+export const isEmpty = ({ retained }: History): boolean => retained.count === 0
 
 /** The position of the last broadcast, or that of the floor. */
-export const headOf = ({ entries, floor }: History): number => entries.at(-1)?.position ?? floor
+export const headOf = ({ floor, retained }: History): number =>
+  retained.count === 0 ? floor : Retained.positionOf(retained, retained.count - 1)
 
 /** Visits the broadcasts after a position, the oldest first, until a visit returns `false`. */
-export const visitAfter = (history: History, position: number, visit: (entry: Entry) => boolean): void => {
-  for (let index = firstAfter(history, position); index < history.entries.length; index++) {
-    if (!visit(history.entries[index]!)) return
+export const visitAfter = (
+  { retained }: History,
+  position: number,
+  visit: (entry: Retained.Entry) => boolean
+): void => {
+  for (let nth = firstAfter(retained, position); nth < retained.count; nth++) {
+    if (!visit(Retained.entryOf(retained, nth))) return
   }
 }
 
 /** The position after which there are at most `count` broadcasts. */
 export const positionBefore = (history: History, count: number): number => {
-  const { entries, first, floor } = history
+  const { floor, retained } = history
   if (count === 0) return headOf(history)
-  const index = entries.length - count - 1
-  return index < first ? floor : entries[index]!.position
+  const nth = retained.count - count - 1
+  return nth < 0 ? floor : Retained.positionOf(retained, nth)
 }
 
-const firstAfter = ({ entries, first }: History, position: number): number => {
-  let low = first
-  let high = entries.length
+const firstAfter = (retained: Retained.Retained, position: number): number => {
+  let low = 0
+  let high = retained.count
   while (low < high) {
     const middle = (low + high) >>> 1
-    if (entries[middle]!.position > position) high = middle
+    if (Retained.positionOf(retained, middle) > position) high = middle
     else low = middle + 1
   }
   return low
@@ -296,22 +291,21 @@ const laneOf = ({ lanes }: Histories, age: number): Lane => {
   return lane
 }
 
-// Something is retained of it now, and this is the oldest.
-const enter = (histories: Histories, history: History, { at, position }: Entry): void => {
+// Something is retained of it now.
+const enter = (histories: Histories, history: History): void => {
+  const at = Retained.oldestTime(history.retained)
   const lane = history.lane ??= laneOf(histories, history.limits.age)
   const isFirst = lane.histories.size === 0
   lane.since = isFirst ? at : Math.min(lane.since, at)
-  history.rank = position
+  history.rank = Retained.positionOf(history.retained, 0)
   lane.histories.put(history.place ??= Heap.entryOf(history))
   if (isFirst) histories.onDue()
 }
 
-const oldestOf = ({ entries, first }: History): Entry | undefined => entries[first]
-
 // The history with the oldest broadcast.
 const oldestIn = ({ histories }: Lane): History | undefined => {
   for (let first = histories.peek(); first !== undefined; first = histories.peek()) {
-    const { position } = oldestOf(first)!
+    const position = Retained.positionOf(first.retained, 0)
     if (first.rank === position) return first
     first.rank = position
     histories.put(first.place!)
@@ -331,26 +325,20 @@ const dropOldest = (histories: Histories): void => {
 // Within the limits of the channel.
 const trim = (histories: Histories, history: History): void => {
   const { limits } = history
-  while (history.entries.length - history.first > limits.count || history.size > limits.size) drop(histories, history)
+  while (history.retained.count > limits.count || history.size > limits.size) drop(histories, history)
 }
 
 // The oldest broadcast of a channel.
 const drop = (histories: Histories, history: History): void => {
-  const entry = history.entries[history.first]!
-  const { size } = entry
-  history.entries[history.first] = undefined
-  history.floor = entry.position
+  const { retained } = history
+  const size = Retained.oldestSize(retained)
+  history.floor = Retained.positionOf(retained, 0)
+  Retained.dropOldest(retained)
   history.size -= size
   histories.size -= size
   histories.total.size -= size
-  history.first++
-  // A copy for every so many, not for each.
-  if (history.first * 2 >= history.entries.length) {
-    history.entries = history.entries.slice(history.first)
-    history.first = 0
-  }
-  histories.recorder?.dropped(history, entry)
-  if (history.entries.length > 0) return
+  histories.recorder?.dropped(history)
+  if (!isEmpty(history)) return
   history.lane!.histories.remove(history.place!)
   history.onEmptied?.()
 }

@@ -70,7 +70,7 @@ export const leave = (inboxes: Inboxes, uid: string, { history }: Channel.Channe
 export const append = (
   inboxes: Inboxes,
   uid: string,
-  entry: Pick<History.Entry, "position" | "message">
+  entry: Pick<History.Broadcast, "position" | "message">
 ): void => {
   const inbox = inboxes.attended.get(uid)
   const history = inbox === undefined ? historyOf(inboxes, uid) : inbox.history

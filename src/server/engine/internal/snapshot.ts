@@ -14,6 +14,7 @@ import type * as History from "./history.ts"
 import * as Operations from "./operations.ts"
 import { RemoteBrowser } from "./remoteBrowser.ts"
 import type { Replica } from "./replica.ts"
+import * as Retained from "./retained.ts"
 import * as RulesText from "./rulesText.ts"
 import type { Steps } from "./steps.ts"
 import type { VhostState } from "./vhostState.ts"
@@ -91,7 +92,7 @@ const ordersOf = function*(subscriptions: VhostState["subscriptions"]) {
 /** What is collected of a history. */
 interface HistoryContent {
   readonly beginning: Pick<History.History, "opened" | "floor"> | undefined
-  readonly entries: ReadonlyArray<History.Entry>
+  readonly retained: Retained.Retained
 }
 
 /** What is collected of a channel or an inbox. */
@@ -116,9 +117,9 @@ const contentOf = function*(channel: Channel.Channel): Steps<Content> {
 }
 
 const historyOf = (history: History.History | undefined): HistoryContent =>
-  history === undefined ? { beginning: undefined, entries: [] } : {
+  history === undefined ? { beginning: undefined, retained: Retained.make() } : {
     beginning: { opened: history.opened, floor: history.floor },
-    entries: history.entries.slice(history.first) as Array<History.Entry>
+    retained: Retained.copy(history.retained)
   }
 
 /** What is collected of a replica. */
@@ -177,8 +178,9 @@ const writeSubscriptions = function*({ graces, subscriptions }: Content): Iterab
   }
 }
 
-const writeEntries = function*({ entries }: HistoryContent): Iterable<string> {
-  for (const { at, exceptSid, message, position } of entries) {
+const writeEntries = function*({ retained }: HistoryContent): Iterable<string> {
+  for (let nth = 0; nth < retained.count; nth++) {
+    const { at, exceptSid, message, position } = Retained.entryOf(retained, nth)
     yield `H${number(position)}${number(at)}${text(exceptSid)}${text(message)}`
   }
 }

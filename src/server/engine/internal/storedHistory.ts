@@ -30,9 +30,9 @@ export interface Stored {
 /** Records in a journal what is retained and dropped. */
 export const recorder = (journal: Journal.Journal, clock: Clock.Clock): History.Recorder => ({
   retained: (history, { exceptSid, message: positioned, position }) => {
-    const { entries, first, channel: { isOnDemand, name: channel } } = history
+    const { channel: { isOnDemand, name: channel }, retained } = history
     // Before that there is nothing to restore of it.
-    if (isOnDemand && entries.length - first === 1) journal.updated(entryOf(history))
+    if (isOnDemand && retained.count === 1) journal.updated(entryOf(history))
     const at = clock.currentTimeMillisUnsafe()
     const message = BrokerMessage.unpositioned(BrokerMessage.bodyOf(positioned))
     journal.created(
@@ -41,8 +41,8 @@ export const recorder = (journal: Journal.Journal, clock: Clock.Clock): History.
         : { _tag: "Broadcast", position, channel, message, exceptSid, at }
     )
   },
-  dropped: (history, { position }) => {
-    journal.deleted("Broadcast", position)
+  dropped: (history) => {
+    journal.deleted("Broadcast", history.floor)
     journal.updated(entryOf(history))
   },
   closed: ({ channel: { name } }) => journal.deleted("Channel", name)
