@@ -125,18 +125,21 @@ export const elements = (array: string): ReadonlyArray<string> => {
 }
 
 /**
- * An object with more members. Where the object has one of the same name, the new one counts and the old one is left out.
+ * An object with more members, which the broker knows: their names need no escapes. Where the object has one of the same name, the new one counts and the old one is left out.
  *
  * @since 0.1.0
  */
-export const extend = (object: ObjectText, more: { readonly [name: string]: string }): string => {
+export const extend = (
+  object: ObjectText,
+  more: { readonly [name in "channel" | "sid" | "uid"]?: string }
+): string => {
   const { text } = object
   let members = ""
   // With a backslash a name can be spelled in many ways.
   let mayHave = text.includes("\\")
-  for (const name of Object.keys(more)) {
-    const quoted = JSON.stringify(name)
-    members += `,${quoted}:${JSON.stringify(more[name])}`
+  for (const name in more) {
+    const quoted = `"${name}"`
+    members += `,${quoted}:${JSON.stringify(more[name as keyof typeof more])}`
     mayHave ||= text.includes(quoted)
   }
   return append(mayHave ? without(text, Object.keys(more)) : text, members)

@@ -140,7 +140,9 @@ export const sendFrame = (outbox: Outbox, frame: Frame.Frame): void => {
   if (outbox.size > mostUnwritten && !outbox.isBlocked) flush(outbox)
   if (outbox.isBlocked) return enqueue(outbox, frame)
   const { flusher } = outbox.outboxes
-  outbox.frames.push(frame)
+  // An array that grows has room for 17 with the first one, and most browsers never have more than one.
+  if (outbox.frames.length === 0) outbox.frames = [frame]
+  else outbox.frames.push(frame)
   outbox.size += frame.bytes.length
   if (!outbox.isScheduled) flusher.schedule(outbox)
   if (outbox.size <= writeSize) return
