@@ -298,8 +298,8 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
   // Without `onException` the failures are those of the others, as the default of its type declares.
   const onFailure = handlers.onException ?? Effect.failCause as NonNullable<typeof handlers.onException>
   return (item: Item): Effect.Effect<unknown, E3, R | R2 | R3> => {
-    // Suspended, so that what a handler throws is a defect like any other.
-    const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
+    // Within a step of the fiber, so that what a handler throws is a defect like any other.
+    const handled = Effect.withFiber((fiber): Effect.Effect<unknown, E | E2, R | R2> => {
       if (Result.isFailure(item)) return onError(new ProtocolError({ reason: item.failure }))
       const message = makeMessage(item.success)
       const handler = Handler.retried(
@@ -308,6 +308,7 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
       )
       const { deadline } = item.success
       return Handler.run(
+        fiber,
         item.success,
         message,
         endpoint,

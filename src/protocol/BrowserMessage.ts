@@ -262,7 +262,8 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
       ? noObject
       : Result.succeed(FromBrowser.Broadcast({ channel, event, data, trigger, ...id }))
   }],
-  ["trigger", (envelope, id) => {
+  // Most of what browsers send: it is not copied.
+  ["trigger", (envelope, { id }) => {
     const event = text(envelope.payload.event)
     if (isReserved(event)) return malformed(reserved)
     if (event === undefined) return malformed("trigger needs an event")
@@ -272,10 +273,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     if (dedupeKey !== undefined && !isDedupeKey(dedupeKey)) {
       return malformed(`a dedupeKey is a text of 1 to ${maxDedupeKey} characters`)
     }
-    const key = dedupeKey === undefined ? noId : { dedupeKey }
-    const traceparent = traceOf(envelope)
-    const trace = traceparent === undefined ? noId : { traceparent }
-    return Result.succeed(FromBrowser.Trigger({ event, data, ...key, ...trace, ...id }))
+    return Result.succeed({ _tag: "Trigger", event, data, dedupeKey, traceparent: traceOf(envelope), id })
   }],
   ["request", (envelope, { id }) => {
     const { timeout = defaultTimeout } = envelope.payload

@@ -170,7 +170,7 @@ const makeConnection = (id: string, address: string, socket: Zmq.ZmqSocket): Con
     pipelines: true,
     isKosmonaut: () => isKosmonaut,
     batches: () => isKosmonaut,
-    enough: 32,
+    enough: 128,
     pull,
     sendUnsafe: (messages, settled) => {
       const [{ envelope, frames }] = messages

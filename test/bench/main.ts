@@ -8,6 +8,7 @@ import * as Bench from "./harness/Bench.ts"
 import * as Comparison from "./harness/comparison.ts"
 import * as Document from "./harness/document.ts"
 import * as Peers from "./harness/peers.ts"
+import * as Processor from "./harness/processor.ts"
 import * as Redis from "./harness/redis.ts"
 import * as Report from "./harness/report.ts"
 import * as Broadcast from "./scenarios/broadcast.ts"
@@ -43,7 +44,7 @@ const usage = `npm run bench -- [options]
   --rounds <n>      how many rounds, default 5, or 2 with --quick
   --compare <file>  afterwards, what is worse or better than in a saved run, as the last one in test/bench/results.json;
                     the exit status is 1 if something is worse
-  --profile         afterwards, where the processes of some of it spend their time
+  --profile         what the processes of the headline rows do with their time, and what they allocate
   --svg             draws docs/performance.svg and writes the tables of docs/performance.md
 `
 
@@ -71,6 +72,7 @@ const read = () => {
 interface Run {
   readonly setting: Report.Setting
   readonly results: ReadonlyArray<Bench.Result>
+  readonly profiles: ReadonlyArray<Processor.Profiled>
 }
 
 /** Read before it is measured: it may be the file that is written then. */
@@ -79,16 +81,25 @@ const saved = (name: string) => JSON.parse(readFileSync(name, "utf8")) as Run
 const file = (name: string) => new URL(name, import.meta.url)
 
 const measure = async (options: ReturnType<typeof read>) => {
-  const results: Array<Bench.Result> = []
-  for (const [name, run] of Object.entries(scenarios)) {
-    if (options.only.length > 0 && !options.only.includes(name)) continue
-    await run(Bench.make(options, name, (result) => {
+  const [results, profiles]: [Array<Bench.Result>, Array<Processor.Profiled>] = [[], []]
+  const listener: Bench.Listener = {
+    onResult: (result) => {
       results.push(result)
       Bench.progress("")
       console.log(Report.text(result))
-    }))
+    },
+    onProfile: (profiled) => {
+      profiles.push(profiled)
+      Bench.progress("")
+      if (options.profile) console.log(Processor.text(profiled))
+    }
   }
-  return results
+  for (const [name, run] of Object.entries(scenarios)) {
+    if (options.only.length > 0 && !options.only.includes(name)) continue
+    await run(Bench.make(options, name, listener))
+  }
+  if (options.profile) console.log(Processor.markdown(results, profiles))
+  return { results, profiles }
 }
 
 const versions = () => {
@@ -105,7 +116,7 @@ const main = async (): Promise<void> => {
   if (options.only.join() !== "cluster") Peers.install()
   const started = performance.now()
   const loadBefore = Os.loadavg()[0]!
-  const results = await measure(options)
+  const { profiles, results } = await measure(options)
   const setting: Report.Setting = {
     date: new Date().toISOString().slice(0, 10),
     node: process.version.slice(1),
@@ -119,8 +130,8 @@ const main = async (): Promise<void> => {
     versions: versions()
   }
   console.log(Report.settingText(setting))
-  writeFileSync(file("results.json"), `${JSON.stringify({ setting, results } satisfies Run, null, 2)}\n`)
-  if (options.svg) Document.write(results, setting)
+  writeFileSync(file("results.json"), `${JSON.stringify({ setting, results, profiles } satisfies Run, null, 2)}\n`)
+  if (options.svg) Document.write(results, profiles, setting)
   if (options.saved === undefined) return
   const changes = Comparison.compare(options.saved.results, results)
   console.log(Comparison.text(changes, options.saved.setting, setting))

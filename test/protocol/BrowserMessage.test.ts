@@ -15,6 +15,10 @@ const read = (message: string) => Result.getOrThrow(BrowserMessage.decode(messag
 
 const data = (object: JsonObject = {}) => JsonText.fromObject(object)
 
+/** As it is read: what is absent is `undefined`. */
+const trigger = (message: Omit<Parameters<typeof FromBrowser.Trigger>[0], "_tag">) =>
+  FromBrowser.Trigger({ dedupeKey: undefined, traceparent: undefined, id: undefined, ...message })
+
 const name = Arbitrary.map(anyText, (text) => text === "" ? "x" : text)
 
 /** A name that a browser may give to an event. */
@@ -54,21 +58,21 @@ describe("BrowserMessage", () => {
       `{"broadcast":{"channel":"room","event":"hello","data":null}}`,
       FromBrowser.Broadcast({ channel: "room", event: "hello", data: data(), trigger: undefined })
     ],
-    [`{"trigger":{"event":"chat/save"}}`, FromBrowser.Trigger({ event: "chat/save", data: data() })],
+    [`{"trigger":{"event":"chat/save"}}`, trigger({ event: "chat/save", data: data() })],
     [
       `{"trigger":{"event":"chat/save","data":{"n":1}}}`,
-      FromBrowser.Trigger({ event: "chat/save", data: data({ n: 1 }) })
+      trigger({ event: "chat/save", data: data({ n: 1 }) })
     ],
-    [`{"trigger":{"event":"chat/save","data":null}}`, FromBrowser.Trigger({ event: "chat/save", data: data() })],
+    [`{"trigger":{"event":"chat/save","data":null}}`, trigger({ event: "chat/save", data: data() })],
     [
       `{"trigger":{"event":"chat/save","dedupeKey":"k","traceparent":"00-a","id":1}}`,
-      FromBrowser.Trigger({ event: "chat/save", data: data(), dedupeKey: "k", traceparent: "00-a", id: 1 })
+      trigger({ event: "chat/save", data: data(), dedupeKey: "k", traceparent: "00-a", id: 1 })
     ],
     // What cannot be a span is left out.
-    [`{"trigger":{"event":"x","traceparent":1}}`, FromBrowser.Trigger({ event: "x", data: data() })],
+    [`{"trigger":{"event":"x","traceparent":1}}`, trigger({ event: "x", data: data() })],
     [
       `{"trigger":{"event":"x","traceparent":"${"a".repeat(101)}"}}`,
-      FromBrowser.Trigger({ event: "x", data: data() })
+      trigger({ event: "x", data: data() })
     ],
     [
       `{"request":{"event":"x","traceparent":"00-a","id":1}}`,
@@ -101,7 +105,7 @@ describe("BrowserMessage", () => {
           { broadcast: { channel, event, data: sent, trigger: event } },
           FromBrowser.Broadcast({ channel, event, data: text, trigger: event })
         ],
-        [{ trigger: { event, data: sent } }, FromBrowser.Trigger({ event, data: text })]
+        [{ trigger: { event, data: sent } }, trigger({ event, data: text })]
       ] as const
     ) expect(read(JSON.stringify(message))).toEqual(expected)
   })
@@ -265,7 +269,7 @@ describe("BrowserMessage", () => {
     [`{"trigger":{"data":{"x":1}},"trigger":{"event":"x","data":{"n":9007199254740993,"big":1e400,"one":1.0}}}`],
     [`{"trigger":{"event":"x","d\\u0061ta":{"n":9007199254740993,"big":1e400,"one":1.0}}}`]
   ])("of a browser keeps its data as the text that came: %s", (message) => {
-    expect(read(message)).toStrictEqual(FromBrowser.Trigger({
+    expect(read(message)).toStrictEqual(trigger({
       event: "x",
       data: new JsonText.ObjectText(`{"n":9007199254740993,"big":1e400,"one":1.0}`)
     }))
@@ -273,7 +277,7 @@ describe("BrowserMessage", () => {
 
   it("of a browser has its data in one line, which a frame over classic TCP needs", () => {
     expect(read(`{"trigger":{"event":"x","data":{\r\n"a":\n"b\\nc"}}}`)).toStrictEqual(
-      FromBrowser.Trigger({ event: "x", data: new JsonText.ObjectText(`{  "a": "b\\nc"}`) })
+      trigger({ event: "x", data: new JsonText.ObjectText(`{  "a": "b\\nc"}`) })
     )
   })
 
@@ -319,7 +323,7 @@ describe("BrowserMessage", () => {
     recorded.flatMap(({ from, text }) => from === who && text !== undefined ? [text] : [])
 
   it("reads everything the original's browsers say", () => {
-    const { Authenticate, Broadcast, Close, Subscribe, Trigger, Unsubscribe } = FromBrowser
+    const { Authenticate, Broadcast, Close, Subscribe, Unsubscribe } = FromBrowser
     const tokens = [
       "3627abc1b36c68d96c99cf61f0c721303d8c7719d7db97b093463437490b3a65" +
       "f0d2d9a4392e8219e92cf222c53e8a33bf47079adf1d61447c4878765f61c2e7",
@@ -339,7 +343,7 @@ describe("BrowserMessage", () => {
         broadcast("presence-room", "hello"),
         broadcast("nope", "hello"),
         400,
-        Trigger({ event: "chat/save", data: data({ n: 1 }) }),
+        trigger({ event: "chat/save", data: data({ n: 1 }) }),
         subscribe("presence-room"),
         Authenticate({ token: "nope" }),
         400,

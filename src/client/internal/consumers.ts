@@ -13,6 +13,7 @@ import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
@@ -70,12 +71,17 @@ const makeConsumer = <E, R>(
 
   // `Done` is the end of the inbox only here; a handler that fails with a `Done` has failed.
   const next = Effect.catchTag(Queue.take(inbox), "Done", () => Effect.undefined)
+  // Mostly one is there, and no step of the fiber is needed to take it.
+  const takeUnsafe = () => {
+    const taken = Queue.takeUnsafe(inbox)
+    return taken !== undefined && Exit.isSuccess(taken) ? taken.value : undefined
+  }
   const end = Effect.sync(() => {
     if (--inFlight === 0) idle.openUnsafe()
   })
   const run = Effect.gen(function*() {
     for (;;) {
-      const item = yield* next
+      const item = takeUnsafe() ?? (yield* next)
       if (item === undefined) return
       if (draining && releaseUnsafe(item)) continue
       if (!beginUnsafe(item)) continue

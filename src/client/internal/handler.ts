@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
@@ -21,20 +22,20 @@ import type { Delivered } from "./deliveries.ts"
 import { Expired, Reply } from "./handledRequest.ts"
 import type { Arrived } from "./inbox.ts"
 
-/** Runs a handler on an event, and settles its delivery; a `Reply` is the response to a request. */
+/** Runs a handler on an event in this fiber, and settles its delivery; a `Reply` is the response to a request. */
 export const run = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
   { delivery, origin }: Arrived,
   message: Message,
   endpoint: Endpoint,
   handler: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  measured(
-    Effect.updateContext(
-      Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler),
-      (context: Context.Context<R>) => annotated(context, message.event)
-    ),
-    delivery
-  )
+): Effect.Effect<A, E, R> => {
+  const traced = Trace.isTraced(fiber)
+    ? Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler)
+    : handler
+  const context = (context: Context.Context<R>) => annotated(context, message.event)
+  return measured(fiber, Effect.updateContext(traced, context), delivery)
+}
 
 /** Retries a handler on a schedule, and counts the retries. */
 export const retried = <A, E, R>(
@@ -95,21 +96,21 @@ const spanOptions = (
 }
 
 const measured = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
   handler: Effect.Effect<A, E, R>,
   delivery: Delivered | undefined
-): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    const clock = fiber.getRef(Clock.Clock)
-    const started = clock.monotonicTimeNanosUnsafe()
-    return Effect.onExit(handler, (exit) => {
-      if (delivery !== undefined) settleUnsafe(delivery, exit)
-      const outcome = outcomeOf(exit)
-      eventsBy(outcome).updateUnsafe(1, fiber.context)
-      const seconds = Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9
-      ClientMetrics.eventSeconds.updateUnsafe(seconds, fiber.context)
-      return Effect.void
-    })
+): Effect.Effect<A, E, R> => {
+  const clock = fiber.getRef(Clock.Clock)
+  const started = clock.monotonicTimeNanosUnsafe()
+  return Effect.onExit(handler, (exit) => {
+    if (delivery !== undefined) settleUnsafe(delivery, exit)
+    const outcome = outcomeOf(exit)
+    eventsBy(outcome).updateUnsafe(1, fiber.context)
+    const seconds = Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9
+    ClientMetrics.eventSeconds.updateUnsafe(seconds, fiber.context)
+    return Effect.void
   })
+}
 
 const outcomeOf = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.isSuccess(exit)

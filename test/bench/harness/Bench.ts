@@ -3,6 +3,7 @@
  * so that what disturbs the machine disturbs all. Ratios are of figures of the same round.
  */
 import type { AnyParty } from "./party.ts"
+import * as Processor from "./processor.ts"
 import * as Usage from "./usage.ts"
 
 /** What one turn of a contestant gave: a figure for each metric, and of how many operations. */
@@ -57,7 +58,16 @@ export interface Result extends Metric {
 export interface Options {
   readonly quick: boolean
   readonly rounds: number
+  /** Whether profiles are wanted of what the page shows, with what is allocated. */
   readonly profile: boolean
+  /** Whether the figures are for the page. */
+  readonly svg: boolean
+}
+
+/** Who hears what was measured. */
+export interface Listener {
+  readonly onResult: (result: Result) => void
+  readonly onProfile: (profile: Processor.Profiled) => void
 }
 
 /** What a scenario measures with. */
@@ -71,7 +81,7 @@ export interface Bench extends Options {
     title: string,
     metrics: ReadonlyArray<Metric>,
     contestants: ReadonlyArray<Contestant>,
-    options?: { readonly rounds?: number; readonly warmUp?: boolean; readonly profile?: boolean }
+    options?: { readonly rounds?: number; readonly warmUp?: boolean }
   ) => Promise<void>
   /** A result that was made otherwise. */
   readonly add: (title: string, metric: Metric, samples: Readonly<Record<string, ReadonlyArray<number>>>) => void
@@ -79,6 +89,9 @@ export interface Bench extends Options {
 
 /** The name of what does the least that is possible: the programs of `floors`. */
 export const floor = "bytes over TCP"
+
+/** How long a profile takes, in milliseconds. */
+const profiled = 2000
 
 /** A metric that more is better of. */
 export const rate = (what: string): Metric => ({ name: what, unit: `${what}/s`, better: "more" })
@@ -101,7 +114,7 @@ export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
 }
 
 /** Measures for a scenario, and hands on each result. */
-export const make = (options: Options, scenario: string, onResult: (result: Result) => void): Bench => {
+export const make = (options: Options, scenario: string, { onProfile, onResult }: Listener): Bench => {
   const turn = options.quick ? 120 : 400
   const warm = new WeakMap<AnyParty, Set<string>>()
   return {
@@ -109,7 +122,7 @@ export const make = (options: Options, scenario: string, onResult: (result: Resu
     scenario,
     turn,
     few: Math.ceil(options.rounds * 0.6),
-    compare: async (title, metrics, contestants, { profile = false, rounds = options.rounds, warmUp = true } = {}) => {
+    compare: async (title, metrics, contestants, { rounds = options.rounds, warmUp = true } = {}) => {
       const runs = contestants.map((contestant) => ({ contestant, outcomes: new Array<Turn>() }))
       for (const contestant of warmUp ? contestants : []) {
         if (isWarm(warm, contestant)) continue
@@ -146,8 +159,11 @@ export const make = (options: Options, scenario: string, onResult: (result: Resu
           })
         })
       })
-      if (profile && options.profile) {
-        for (const contestant of contestants) await profileOf(`${scenario}: ${title}`, contestant, turn)
+      for (const contestant of contestants) {
+        const place = [scenario, title, contestant.name] as const
+        if (!(options.profile || options.svg) || !Processor.isShown(place)) continue
+        progress(`${scenario}: ${title}, profile of ${contestant.name}`)
+        onProfile({ place, ...await profilesOf(contestant, options.profile) })
       }
     },
     add: (title, metric, samples) => {
@@ -195,29 +211,28 @@ const turnOf = async (contestant: Contestant, milliseconds: number): Promise<Tur
 
 const usageOf = (turns: ReadonlyArray<Turn>): Record<string, Usage.Usage> =>
   Object.fromEntries(
-    Object.keys(turns[0]!.usage).map((name) => {
-      const median = (of: keyof Usage.Usage) => spreadOf(turns.map(({ usage }) => usage[name]![of])).median
-      return [name, { cpu: median("cpu"), reads: median("reads"), writes: median("writes"), bytes: median("bytes") }]
-    })
+    Object.keys(turns[0]!.usage).map((name) => [
+      name,
+      Usage.map((of) => spreadOf(turns.map(({ usage }) => usage[name]![of])).median)
+    ])
   )
 
-const profileOf = async (title: string, { name, parties = {}, run }: Contestant, milliseconds: number) => {
-  const all = Object.entries(parties)
-  await Promise.all(all.map(([, party]) => party.call("startProfile")))
-  await run(Math.max(milliseconds, 2000))
-  for (const [process, party] of all) {
-    const { busyMilliseconds, functions } = await party.call("stopProfile")
-    say(`\n${title}, ${name}: the process "${process}" was busy for ${busyMilliseconds.toFixed(0)} ms`)
-    for (const { name, percent } of functions) say(`${percent.toFixed(1).padStart(6)} %  ${name}`)
-  }
+const profilesOf = async ({ parties = {}, run }: Contestant, withAllocations: boolean) => {
+  const all = async <A>(ask: (party: AnyParty) => Promise<A>): Promise<Record<string, A>> =>
+    Object.fromEntries(
+      await Promise.all(Object.entries(parties).map(async ([name, party]) => [name, await ask(party)] as const))
+    )
+  await all((party) => party.call("startProfile"))
+  await run(profiled)
+  const processes = await all((party) => party.call("stopProfile"))
+  if (!withAllocations) return { processes, allocations: {} }
+  // In a turn of its own, since to watch it takes time.
+  await all((party) => party.call("startAllocations"))
+  await run(profiled)
+  return { processes, allocations: await all((party) => party.call("stopAllocations")) }
 }
 
 /** Says where the benchmark is, on a terminal. */
 export const progress = (text: string): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
-}
-
-const say = (line: string) => {
-  progress("")
-  process.stderr.write(`${line}\n`)
 }

@@ -3,7 +3,7 @@ import { type Result, spreadOf } from "./Bench.ts"
 import * as Goals from "./goals.ts"
 import * as Limits from "./limits.ts"
 
-const usage = { client: { cpu: 2.5, reads: 0.25, writes: 0.5, bytes: 90 } }
+const usage = { client: { cpu: 2.5, reads: 0.25, writes: 0.5, bytes: 90, main: 2, allocated: 1200 } }
 
 /** The result of rounds of some contestants. */
 const resultOf = (title: string, samples: Readonly<Record<string, ReadonlyArray<number>>>): Result => ({

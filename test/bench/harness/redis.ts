@@ -38,8 +38,8 @@ export const start = async (): Promise<Redis | undefined> => {
     server.on("exit", () => reject(new Error(`${program} has ended`)))
     server.stdout.on("data", (text) => String(text).includes("Ready to accept connections") && resolve())
   })
-  const call = async (name: string) =>
-    name === "usage" ? Usage.read(server.pid, await cpuOf(port)) : { busyMilliseconds: 0, functions: [] }
+  const nothing = { busyMilliseconds: 0, bytes: 0, functions: [], parts: {} }
+  const call = async (name: string) => name === "usage" ? Usage.readOther(server.pid!, await cpuOf(port)) : nothing
   return {
     port,
     url: `redis://127.0.0.1:${port}`,

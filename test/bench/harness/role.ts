@@ -2,10 +2,10 @@
  * The child's side of a party: its functions, which the benchmark calls over the process's channel. It ends when the
  * benchmark does.
  */
-import { Session } from "node:inspector/promises"
 import { flushCompileCache } from "node:module"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout as pause } from "node:timers/promises"
+import * as Profile from "./profile.ts"
 import * as Usage from "./usage.ts"
 
 /** What a party can be asked. */
@@ -13,14 +13,6 @@ export type Functions = Readonly<Record<string, (...args: Array<never>) => unkno
 
 /** What every party can be asked. */
 export type Common = typeof common
-
-/** Where a process spent its time: per cent of what it was busy, and the function. */
-interface Profile {
-  readonly busyMilliseconds: number
-  readonly functions: ReadonlyArray<{ readonly percent: number; readonly name: string }>
-}
-
-const session = new Session()
 
 const resolution = 2
 let delay: ReturnType<typeof monitorEventLoopDelay> | undefined
@@ -47,33 +39,10 @@ const common = {
     delay.reset()
     return longest
   },
-  startProfile: async () => {
-    session.connect()
-    await session.post("Profiler.enable")
-    await session.post("Profiler.setSamplingInterval", { interval: 200 })
-    await session.post("Profiler.start")
-  },
-  stopProfile: async (): Promise<Profile> => {
-    const { profile } = await session.post("Profiler.stop")
-    session.disconnect()
-    const nodes = new Map(profile.nodes.map((node) => [node.id, node.callFrame]))
-    const times = new Map<string, number>()
-    profile.samples?.forEach((id, index) => {
-      const { functionName, lineNumber, url } = nodes.get(id)!
-      const place = url === "" ? "" : ` ${url.split("/").slice(-2).join("/")}:${lineNumber + 1}`
-      const name = `${functionName || "(anonymous)"}${place}`
-      const isNone = name === "(idle)" || name.startsWith("post node:inspector")
-      if (!isNone) times.set(name, (times.get(name) ?? 0) + profile.timeDeltas![index]!)
-    })
-    const busy = [...times.values()].reduce((sum, time) => sum + time, 0)
-    return {
-      busyMilliseconds: busy / 1000,
-      functions: [...times].sort(([, a], [, b]) => b - a).slice(0, 25).map(([name, time]) => ({
-        percent: time / busy * 100,
-        name
-      }))
-    }
-  }
+  startProfile: Profile.start,
+  stopProfile: Profile.stop,
+  startAllocations: Profile.startAllocations,
+  stopAllocations: Profile.stopAllocations
 }
 
 /** Offers these functions. */

@@ -51,7 +51,7 @@ export const run = async (bench: Bench): Promise<void> => {
         parties: { client: floor.client, broker: floor.server },
         run: async (milliseconds) => perSecond(await floor.client.call("request", fibers, milliseconds))
       }
-    ], { profile: fibers === 256 })
+    ])
   }
   await stopAll(broker, client, raw, floor, ioredis, redis)
 }

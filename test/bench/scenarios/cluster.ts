@@ -77,7 +77,7 @@ const compare = async (
         ...redis && { redis }
       }
     })),
-    { profile: true, rounds: bench.few }
+    { rounds: bench.few }
   )
   await stopAll(...measured)
 }

@@ -35,7 +35,7 @@ export const run = async (bench: Bench): Promise<void> => {
       { name: "zeromq.js with acknowledgements", peer: true, ...acknowledged },
       { name: "zeromq.js", peer: true, ...raw },
       { name: floorName, peer: true, ...floor }
-    ], { profile: count === 1 })
+    ])
     await stopAll(zmq, tcp, ...stored, acknowledged, raw, floor)
   }
 }

@@ -26,7 +26,7 @@ export const run = async (bench: Bench): Promise<void> => {
       ...own.contestants,
       ws.contestant,
       socketIo.contestant
-    ], { profile: receivers === 200 })
+    ])
     if (receivers >= 200) {
       await bench.compare(`${inFlight} broadcasts in flight to ${receivers} browsers`, [rate("deliveries"), stall], [
         own.inFlight,

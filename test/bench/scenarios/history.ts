@@ -47,7 +47,7 @@ const broadcasts = async (bench: Bench, open: Open) => {
         parties: { client, broker },
         run: async (milliseconds) => perSecond(await client.call("request", urls.zmq, "room", fibers, milliseconds))
       })),
-      { profile: fibers === 256, rounds: bench.few }
+      { rounds: bench.few }
     )
   }
 }
@@ -71,7 +71,7 @@ const deliveries = async (bench: Bench, open: Open) => {
     })
     all.push(browsers)
   }
-  await bench.compare(`to ${subscribers} browsers`, [rate("deliveries")], contestants, { profile: true })
+  await bench.compare(`to ${subscribers} browsers`, [rate("deliveries")], contestants)
   await stopAll(...all)
 }
 
@@ -106,7 +106,7 @@ const recovery = async (bench: Bench) => {
       await browsers.call("close", group)
       return { values: [count * missed / milliseconds * 1000, stall, milliseconds], operations: count * missed }
     }
-  }], { profile: true })
+  }])
   await stop()
   await browsers.stop()
 }

@@ -23,9 +23,7 @@ export const run = async (bench: Bench): Promise<void> => {
       ...ownTcp.contestants(width),
       ...socketIo.contestants(width),
       floor.contestant(width)
-    ], {
-      profile: width === 64
-    })
+    ])
   }
   await stopAll(own, ownTcp, socketIo, floor)
 }

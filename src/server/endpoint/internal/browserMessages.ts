@@ -230,17 +230,17 @@ const trigger = (
   { origin, browser, permission, vhost }: State,
   event: string,
   data: ObjectText,
-  { channel, dedupeKey, ...more }: {
+  { channel, dedupeKey, traceparent: given }: {
     readonly channel?: string
     readonly dedupeKey?: string | undefined
     readonly traceparent?: string | undefined
-  } = {}
+  } = plain
 ): Effect.Effect<void, ForbiddenError | InternalError> => {
   if (permission === undefined) {
     return Effect.fail(unauthenticated)
   }
   const { uid } = permission
-  return traced(event, vhost.path, more.traceparent, (traceparent) =>
+  return traced(event, vhost.path, given, (traceparent) =>
     vhost.lobby.enqueue(
       BrokerMessage.triggered(event, data, browser.sid, channel),
       channel === undefined && traceparent === undefined
@@ -249,6 +249,8 @@ const trigger = (
       dedupeKey === undefined ? undefined : { dedupeKey }
     ))
 }
+
+const plain = {}
 
 // The event is enqueued first: if that fails, the broadcast is not sent either.
 const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Broadcast">) {
