@@ -52,8 +52,12 @@ const broadcasts = (peer: string, least: number) =>
     )
   )
 
-const cpuOfBroker = (title: string, name: string) => (results: Results) =>
-  find(results, ["events", title, name])?.usage["broker"]?.cpu
+/** The processor time of a process for an operation, as many times that of another place. */
+const cost = (most: number, of: string, process: string, one: Place, other: Place): Part =>
+  atMost(most, of, (results) => {
+    const [own, others] = [one, other].map((place) => find(results, place)?.usage[process]?.cpu)
+    return single(own === undefined || others === undefined ? undefined : own / others)
+  }, ({ median }) => `${median.toFixed(2)} ×`)
 
 const growth = (results: Results): Spread | undefined => {
   const ratios = results.filter(({ scenario }) => scenario === "growth").flatMap(({ figures }) =>
@@ -66,6 +70,10 @@ const single = (value: number | undefined) => value === undefined ? undefined : 
 
 const heap = "heap"
 const sizes = (count: string) => ["memory", "of one server", "Kosmonaut", `${count}: ${heap}`] as const
+
+const nodes = ["1 node", "3 nodes"]
+const manyInFlight = "1024 broadcasts in flight, to 10 browsers of each node"
+const toAnother = "events of 1024 browsers of one node to a worker of the last"
 
 const goals: ReadonlyArray<Goal> = [
   { work: "broadcasts by 64 and 256 fibers", wanted: "1 × ioredis", parts: broadcasts("ioredis", 1) },
@@ -103,12 +111,11 @@ const goals: ReadonlyArray<Goal> = [
     work: "processor time of the broker for an event to 4 workers",
     wanted: "at most 1.2 × to 1 worker",
     parts: ["ZeroMQ", "TCP"].map((name) =>
-      atMost(1.2, name, (results) => {
-        const [four, one] = ["to 4 workers", "to 1 worker"].map((title) =>
-          cpuOfBroker(title, `Kosmonaut, ${name}`)(results)
-        )
-        return single(four === undefined || one === undefined ? undefined : four / one)
-      }, ({ median }) => median.toFixed(2))
+      cost(1.2, name, "broker", ["events", "to 4 workers", `Kosmonaut, ${name}`], [
+        "events",
+        "to 1 worker",
+        `Kosmonaut, ${name}`
+      ])
     )
   },
   {
@@ -209,9 +216,37 @@ const goals: ReadonlyArray<Goal> = [
     )
   })),
   {
-    work: "a broadcast with a position, to 10 browsers",
-    wanted: "0.95 × without",
-    parts: [atLeast(0.95, "", ["history", "to 10 browsers", "history in memory"], "without history")]
+    work: "processor time of the broker for a broadcast with a position, to 10 browsers",
+    wanted: "at most 1.05 × without",
+    parts: [cost(1.05, "", "broker", ["history", "to 10 browsers", "history in memory"], [
+      "history",
+      "to 10 browsers",
+      "without history"
+    ])]
+  },
+  {
+    work: "processor time of the node that accepts, for one of 1024 broadcasts in flight",
+    wanted: "at most 2 × a broker that is alone",
+    parts: nodes.map((name) =>
+      cost(2, name, "node", ["cluster", manyInFlight, name], ["cluster", manyInFlight, "alone"])
+    )
+  },
+  {
+    work: "events to a worker of another node",
+    wanted: "0.5 × a broker that is alone",
+    parts: nodes.map((name) => atLeast(0.5, name, ["cluster", toAnother, name], "alone"))
+  },
+  {
+    work: "processor time of Redis for such an event",
+    wanted: "at most 8 µs",
+    parts: nodes.map((name) =>
+      atMost(
+        8,
+        name,
+        (results) => single(find(results, ["cluster", toAnother, name])?.usage["redis"]?.cpu),
+        ({ median }) => `${median.toFixed(1)} µs`
+      )
+    )
   },
   {
     work: "an operation with 100 times as much of something else",

@@ -23,7 +23,7 @@ const joining = 32
 export const run = async (bench: Bench): Promise<void> => {
   if (Redis.version() === undefined) return void process.stderr.write("There is no redis-server on the PATH.\n")
   const all = await Promise.all([0, 1, 3].map(startBrokers))
-  for (const fibers of [1, 64, 256]) {
+  for (const fibers of [1, 64, 256, 1024]) {
     await compare(
       bench,
       all,
