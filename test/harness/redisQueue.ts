@@ -50,20 +50,21 @@ export const make = Effect.gen(function*() {
         return { self, queues: RedisQueues.make({ connection, nodes: nodeOf(connection, self), now }) }
       }),
     endLease: (self: string) => connection.send("ZREM", Keys.leases, self),
-    /** Everything that the queue of a vhost has in Redis. */
-    /** The keys of a queue, without its name, but for hashes that only have what makes them found in by hashing. */
+    /** The keys of a vhost's queue, without what all begin with, but for the hash of events if it has none. */
     usedKeysOf: (vhost: string) =>
       Effect.gen(function*() {
         const base = Keys.ofVhost(vhost, "queue")
         const used: Array<string> = []
         for (const key of (yield* connection.send("KEYS", `${base}*`)) as ReadonlyArray<string>) {
           const name = key.slice(base.length)
-          const hasField = name === ":events"
-          const fields = hasField ? ((yield* connection.send("HKEYS", key)) as ReadonlyArray<string>).join() : ""
+          const fields = name === ":events"
+            ? ((yield* connection.send("HKEYS", key)) as ReadonlyArray<string>).join()
+            : ""
           if (fields !== "-") used.push(name)
         }
         return used
       }),
+    /** All keys of a vhost's queue, without what all begin with. */
     keysOf: (vhost: string) =>
       Effect.map(
         connection.send("KEYS", `${Keys.ofVhost(vhost, "queue")}*`),

@@ -55,6 +55,16 @@ const normal = (text: string) => JSON.stringify(JSON.parse(text))
 
 const parse = (text: string) => JSON.parse(text) as Json.JsonObject
 
+/** The names in an object, in their order, also those that are there twice. */
+const namesOf = (object: string) => {
+  const names: Array<unknown> = []
+  JsonScanner.walk(object, 0, (from, to, value) => {
+    names.push(JSON.parse(object.slice(from, to)))
+    return JsonScanner.endOfValue(object, value)
+  })
+  return names
+}
+
 const checked = (text: string) => JsonText.objectOrEmpty(text)
 
 describe("JsonText", () => {
@@ -100,6 +110,9 @@ describe("JsonText", () => {
       const extended = JsonText.extend(checked(text), { [name]: more, sid: "s" })
       const expected = { ...parse(text), ...parse(`{${JSON.stringify(name)}:${JSON.stringify(more)}}`), sid: "s" }
       expect(entries(parse(extended))).toEqual(entries(expected))
+      // Nobody who takes the first of two finds a forged one.
+      const names = namesOf(extended)
+      expect([name, "sid"].map((own) => names.filter((one) => one === own).length)).toEqual([1, 1])
     },
     costly(120)
   )

@@ -6,7 +6,7 @@
  * handlers interrupted, so that an uninterruptible handler delays no other. To a broker that does not support releases, `QT` is
  * sent first; then all received events are handled, or if a handler has failed only running handlers finish.
  *
- * If the connection has failed for good, it begins to stop at once and in the same way: running handlers have `drainTimeout`.
+ * If the connection has failed for good, it stops in the same way, and at once: handlers that are running have `drainTimeout` then, too.
  */
 
 import type * as Cause from "effect/Cause"

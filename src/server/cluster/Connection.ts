@@ -155,7 +155,7 @@ const reserving = ({ ended, redis }: Link.Link) =>
     Effect.andThen(ended, Effect.fail(replaced))
   ).pipe(Effect.catchCauseIf(Cause.hasInterruptsOnly, () => Effect.fail(replaced)))
 
-// What a node says to itself shows that it hears: a connection may be lost without that anybody says so.
+// What a node says to itself shows that it hears: nobody says that a connection is lost if the network is.
 const hearing = (
   { ended, redis }: Link.Link,
   clock: AwakeClock.AwakeClock,

@@ -25,7 +25,7 @@ const toldOf = (output: Output, channel: string): ReadonlyArray<number | string>
     : []
 
 /** What is on its way to the broker. */
-const sent = () => (world.socket?.toBroker ?? []).map((text) => JSON.parse(text) as any).flat()
+const sent = () => (world.socket?.toBroker ?? []).map((text) => JSON.parse(text) as unknown).flat()
 
 const say = (times: number, channel = "room") => Array.from({ length: times }, () => world.broadcast(channel))
 

@@ -150,12 +150,13 @@ const plain = { dedupeKey: undefined, origin: undefined, replyTo: undefined, tim
 const keyOf = (self: string, lane: Lane, dedupeKey: string): string =>
   `${laneNumbers[lane]}${lane === "requests" ? self : ""}:${dedupeKey}`
 
-// Lane and flags, the lengths of its origin (with 1 more if it has one) and key, whom to reply to, since when it can be handled (0 if that
-// is unknown); then origin, key and the event.
 /** With how many digits a time is written. */
 const timeDigits = 13
 
-/** The text of an event. */
+/**
+ * The text of an event: lane and flags, the lengths of its origin (with 1 more if it has one) and key, whom to reply to, since when it can be
+ * handled (0 if that is unknown); then origin, key and the event.
+ */
 export const textOf = (
   self: string,
   call: Pick<Enqueue, "lane" | "json" | "origin" | "dedupeKey" | "timeLeft" | "replyTo" | "since">

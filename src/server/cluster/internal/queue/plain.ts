@@ -50,7 +50,7 @@ function Q.hold(numbers, size, credits, idle)
 end
 
 -- Many at once, if there is room for all: those between two arguments, of the first lane and without flags.
--- Where no event and no other node waits, the node that they come from has them at once, without that they are queued.
+-- Where no event and no other node waits, the node that they come from has them at once: they are not queued.
 function Q.enqueueAll(from, to, credits, idle)
   local args, count, size = ARGV, to - from + 1, 0
   for index = from, to do size = size + #args[index] end
@@ -78,7 +78,7 @@ function Q.enqueueAll(from, to, credits, idle)
 end
 
 -- Many at once, since this is what happens to most: the numbers between two arguments, of so many bytes. Most are in the set. Those of
--- a later delivery are not.
+-- a later delivery are not. A node that acks what it does not have, which only others can cause who change its keys, begins anew.
 function Q.ack(size, from, to)
   local count, key = to - from + 1, Q.plainKey .. Q.self
   local left = count - call('SREM', key, unpack(ARGV, from, to))
