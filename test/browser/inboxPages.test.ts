@@ -5,7 +5,6 @@ import { Effect } from "effect"
 import { expect } from "vitest"
 import { describeInChromium } from "../harness/chromium.ts"
 import * as Site from "../harness/site.ts"
-import { waiting } from "./page/world.ts"
 
 /** A page that writes down what its user is sent, over its reloads. */
 const reads = `
@@ -34,7 +33,7 @@ describeInChromium("pages with an inbox", (it) => {
 
       yield* site.network.stall
       yield* site.network.cut("all")
-      yield* joe.until(waiting)
+      yield* joe.until(`connection.state._tag !== "Connected"`)
       yield* send(2, 3)
       yield* site.network.goOn
       yield* joe.until(`mail.length > 2`)
