@@ -76,7 +76,7 @@ const args = (main: string, flags: ReadonlyArray<string>) => [
   ],
   // Strangers come from other addresses of this machine than the canary, and those count.
   ...["--trusted-proxy", "127.0.0.1"],
-  ...["--browsers-ping-interval", "1s", "--drain-time", "0s", "--shutdown-timeout", `${shutdownTimeout}ms`],
+  ...["--browsers-ping-interval", "3s", "--drain-time", "0s", "--shutdown-timeout", `${shutdownTimeout}ms`],
   ...["room", "canary", ...halls].flatMap((channel) => ["--channel", channel]),
   ...flags.includes("--browsers-outbox-size") ? [] : ["--browsers-outbox-size", "1MiB"],
   ...flags

@@ -83,7 +83,7 @@ export const begin = Effect.fnUntraced(function*(target: Target) {
       const report: Report = {
         sent: broadcasts.sent.size + triggers.sent.size,
         faults: [
-          ...browser.isOpen() ? [] : ["its browser was disconnected"],
+          ...browser.isOpen() ? [] : [`its browser was disconnected: ${browser.reason()}`],
           ...verdicts.flatMap(({ faults }) => faults)
         ],
         worst: Math.max(...verdicts.map(({ worst }) => worst))
@@ -149,6 +149,8 @@ const connect = Effect.fnUntraced(function*(
     return deferred
   }
   const connected = answer(":connected")
+  let reason = "its network was cut"
+  socket.addEventListener("close", (closed) => void (reason = `${closed.code} ${closed.reason}`))
   socket.addEventListener("message", ({ data }) => {
     const text = String(data)
     // What strangers broadcast may be large, and is not for the canary.
@@ -165,6 +167,8 @@ const connect = Effect.fnUntraced(function*(
   yield* Deferred.await(connected)
   return {
     isOpen: () => socket.readyState === WebSocket.OPEN,
+    /** Why it is not open any more. */
+    reason: () => reason,
     send: (message: object) => socket.send(JSON.stringify(message)),
     ask: (message: object, event: string) =>
       Effect.suspend(() => {

@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { attacks } from "./attacks/all.ts"
 import { check, type Sent } from "./checker.ts"
 import { run } from "./hostile.ts"
+import type { Attack } from "./stranger.ts"
 
 const sent = (n: number, outcome: Sent["outcome"] = "confirmed"): Sent => ({ n, at: 10 * n, outcome })
 const two = [sent(1), sent(2)]
@@ -38,6 +39,11 @@ describe("the canary's checker", () => {
   })
 })
 
+const none: Attack = { name: "none", sentence: "do nothing", run: () => Promise.resolve() }
+
+// The machine has other tests to run.
+const unhurried = { end: Infinity }
+
 describe("an attack", { timeout: 120_000 }, () => {
   it("has a name of its own and a sentence", () => {
     assert.strictEqual(new Set(attacks.map(({ name }) => name)).size, attacks.length)
@@ -46,10 +52,7 @@ describe("an attack", { timeout: 120_000 }, () => {
 
   it.live("passes if it does no harm", () =>
     Effect.gen(function*() {
-      const { faults, figures } = yield* run(
-        { name: "none", sentence: "do nothing", run: () => Promise.resolve() },
-        300
-      )
+      const { faults, figures } = yield* run(none, 300, unhurried)
       assert.deepStrictEqual(faults, [])
       assert.isAbove(figures.worstLatency, 0)
     }))
@@ -57,8 +60,7 @@ describe("an attack", { timeout: 120_000 }, () => {
   it.live("fails if the canary loses something", () =>
     Effect.gen(function*() {
       // No event may wait.
-      const flags = ["--queue-capacity", "0"]
-      const { faults } = yield* run({ name: "none", sentence: "do nothing", flags, run: () => Promise.resolve() }, 300)
+      const { faults } = yield* run({ ...none, flags: ["--queue-capacity", "0"] }, 300, unhurried)
       assert.strictEqual(faults.length, 1)
       assert.match(faults[0]!, /^the canary: \d+ of \d+ triggers were refused, the first is 0$/)
     }))

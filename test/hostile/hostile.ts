@@ -54,11 +54,11 @@ export interface Result {
   }
 }
 
-/** Runs an attack for so long. */
-export const run = (attack: Attack, duration: Duration.Input): Effect.Effect<Result> =>
-  Effect.scoped(Effect.orDie(live(attack, duration)))
+/** Runs an attack for so long. `limits` are before `bounds`. */
+export const run = (attack: Attack, duration: Duration.Input, limits: Partial<Bounds> = {}): Effect.Effect<Result> =>
+  Effect.scoped(Effect.orDie(live(attack, duration, { ...boundsOf(attack), ...limits })))
 
-const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Input) {
+const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Input, bounds: Bounds) {
   const broker = yield* Broker.start(attack)
   const canary = yield* Canary.begin(broker.target)
   yield* Effect.sleep("300 millis")
@@ -73,7 +73,7 @@ const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Inpu
   const isTogether = attack.name === "everything at once"
   if (!isTogether && attack.expelled !== true) yield* attackers.signal("SIGKILL")
   const report = yield* canary.end
-  const last = isTogether ? undefined : yield* released(broker, start, boundsOf(attack))
+  const last = isTogether ? undefined : yield* released(broker, start, bounds)
   const how = broker.end()
   const { after, how: end } = yield* broker.stop
   yield* attackers.signal("SIGKILL")
@@ -92,8 +92,8 @@ const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Inpu
     ? [
       ...attackers.failure() === undefined ? [] : [`the attack did not work: ${attackers.failure()?.slice(0, 500)}`],
       ...report.faults.map((fault) => `the canary: ${fault}`),
-      ...exceeded(figures, boundsOf(attack)),
-      ...endFaults(end, after)
+      ...exceeded(figures, bounds),
+      ...endFaults(end, after, bounds)
     ]
     : [`the broker ended with ${how}: ${broker.log().slice(0, 500)}`]
   return { name: attack.name, faults, figures } satisfies Result
@@ -111,7 +111,7 @@ const exceeded = (figures: Result["figures"], bounds: Bounds): ReadonlyArray<str
     `${Math.round(figures[name])} ${what}, where ${bounds[name]} are allowed`
   )
 
-const endFaults = (how: string, after: number): ReadonlyArray<string> =>
+const endFaults = (how: string, after: number, bounds: Bounds): ReadonlyArray<string> =>
   how === "status 0" && after <= bounds.end ? [] : [`the broker ended with ${how} after ${Math.round(after)} ms`]
 
 /** Looks all the time what the broker costs. */

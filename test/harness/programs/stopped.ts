@@ -1,14 +1,14 @@
 /**
  * Two backends in a process that is stopped for a moment, as by a laptop's sleep, while they listen and make requests: one for
  * each URL that is an argument. Writes what each has noticed: how its worker's state changed once it was connected, and how
- * many requests have failed.
+ * many requests have failed. What is logged goes to the other output.
  */
-import { Effect, Fiber, Layer, Stream } from "effect"
+import { Effect, Fiber, Layer, Logger, Stream } from "effect"
 import { spawn } from "node:child_process"
 import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
 
 const stop = Effect.callback<void>((resume) => {
-  const script = `kill -STOP ${process.pid}; sleep 1; kill -CONT ${process.pid}`
+  const script = `kill -STOP ${process.pid}; sleep 1.5; kill -CONT ${process.pid}`
   spawn("sh", ["-c", script]).on("exit", () => resume(Effect.void))
 })
 
@@ -37,8 +37,8 @@ const begin = Effect.gen(function*() {
 const backend = (url: string) =>
   Kosmonaut.layer({
     url,
-    client: { retry: "none", requestTimeout: "600 millis" },
-    worker: { silenceTimeout: "600 millis", heartbeatInterval: "100 millis" }
+    client: { retry: "none", requestTimeout: "1 second" },
+    worker: { silenceTimeout: "1 second", heartbeatInterval: "100 millis" }
   })
 
 const program = Effect.gen(function*() {
@@ -48,8 +48,10 @@ const program = Effect.gen(function*() {
   )
   yield* stop
   // As long as it takes to find the broker silent, and to time out.
-  yield* Effect.sleep("1 second")
+  yield* Effect.sleep("1500 millis")
   return yield* Effect.forEach(ends, (end) => end)
 })
 
-void Effect.runPromise(Effect.scoped(program)).then((noticed) => process.stdout.write(JSON.stringify(noticed)))
+const outcome = Effect.provideService(Effect.scoped(program), Logger.LogToStderr, true)
+
+void Effect.runPromise(outcome).then((noticed) => process.stdout.write(JSON.stringify(noticed)))

@@ -95,7 +95,7 @@ const accepted = Effect.acquireRelease(
 describe("a connection with a tail that is not read", () => {
   const options = { vhosts: [{ path: "/test", channels: ["room"] }], admin: { port: 0 } } as const
   const engine = Layer.provide(Engine.layer, settings(options))
-  const services = AdminEndpoint.layer({ port: 0, probe: "http://127.0.0.1:9", idleTimeout: "1 second" }).pipe(
+  const services = AdminEndpoint.layer({ port: 0, probe: "http://127.0.0.1:9", idleTimeout: "2 seconds" }).pipe(
     Layer.provide(VhostViews.layer),
     Layer.provideMerge(engine),
     Layer.provide(settings(options))

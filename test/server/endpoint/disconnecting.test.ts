@@ -67,15 +67,16 @@ describe("a browser that is silent", () => {
 
   it.live("is not disconnected if the broker, or both, stood still", () =>
     Effect.gen(function*() {
-      const raws = yield* Effect.replicateEffect(subscriber, 20)
       let pings = 0
-      for (const raw of raws) {
-        raw.socket.on("data", (bytes) => {
-          if (!bytes.includes(0x89)) return
-          pings++
-          raw.socket.write(frame(10, ""))
-        })
-      }
+      const answering = Effect.tap(subscriber, ({ socket }) =>
+        Effect.sync(() => {
+          socket.on("data", (bytes) => {
+            if (!bytes.includes(0x89)) return
+            pings++
+            socket.write(frame(10, ""))
+          })
+        }))
+      yield* Effect.replicateEffect(answering, 20)
       const end = performance.now() + 600
       while (performance.now() < end);
       yield* eventually(Effect.sync(() => pings), (pings) => pings >= 20 * 4)
