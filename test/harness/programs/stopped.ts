@@ -8,7 +8,7 @@ import { spawn } from "node:child_process"
 import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
 
 const stop = Effect.callback<void>((resume) => {
-  const script = `kill -STOP ${process.pid}; sleep 1.5; kill -CONT ${process.pid}`
+  const script = `kill -STOP ${process.pid}; sleep 2.5; kill -CONT ${process.pid}`
   spawn("sh", ["-c", script]).on("exit", () => resume(Effect.void))
 })
 
@@ -37,8 +37,8 @@ const begin = Effect.gen(function*() {
 const backend = (url: string) =>
   Kosmonaut.layer({
     url,
-    client: { retry: "none", requestTimeout: "1 second" },
-    worker: { silenceTimeout: "1 second", heartbeatInterval: "100 millis" }
+    client: { retry: "none", requestTimeout: "1500 millis" },
+    worker: { silenceTimeout: "1500 millis", heartbeatInterval: "100 millis" }
   })
 
 const program = Effect.gen(function*() {
@@ -48,7 +48,7 @@ const program = Effect.gen(function*() {
   )
   yield* stop
   // As long as it takes to find the broker silent, and to time out.
-  yield* Effect.sleep("1500 millis")
+  yield* Effect.sleep("2 seconds")
   return yield* Effect.forEach(ends, (end) => end)
 })
 
