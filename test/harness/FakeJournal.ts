@@ -2,7 +2,7 @@
  * A journal without a store: it shows what would be persisted.
  */
 import * as Journal from "../../src/server/engine/Journal.ts"
-import { type Entry, keyOf, nameOf } from "../../src/server/store/Store.ts"
+import { type Entry, type Key, keyOf, nameOf } from "../../src/server/store/Store.ts"
 
 export interface FakeJournal extends Journal.Journal {
   /** The entries that were created and not deleted, in the order of their creation. */
@@ -12,7 +12,8 @@ export interface FakeJournal extends Journal.Journal {
 /** Makes a journal of the vhost `/test`. It throws if a change makes no sense. */
 export const make = (): FakeJournal => {
   const vhost = "/test"
-  const entries = new Map<string, Entry>()
+  const entries = new Map<Key, Entry>()
+  let place = 0
   const record = (isNew: boolean) => (recorded: Journal.Recorded) => {
     const entry = { ...recorded, vhost } as Entry
     const name = nameOf(entry._tag, vhost, keyOf(entry))
@@ -21,6 +22,7 @@ export const make = (): FakeJournal => {
   }
   return {
     ...Journal.none,
+    nextPlace: () => ++place,
     created: record(true),
     updated: record(false),
     deleted: (kind, key) => {

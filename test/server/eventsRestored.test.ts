@@ -1,6 +1,7 @@
 /** What the next broker has of the events and the dead letters of the last one. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
+import type { Vhost } from "../../src/server/engine/Vhosts.ts"
 import { inTest, join, names, stores, trigger } from "../harness/lives.ts"
 
 describe.each(stores)("a vhost on $name", ({ make }) => {
@@ -32,6 +33,20 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(second.map(({ origin }) => origin)).toEqual(names(second).map((name) => `{"uid":"${name}"}`))
       expect([0, 1, 2].map((n) => second[n]!.id)).toEqual([0, 2, 4].map((n) => first[n]!.id))
       expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(7)
+    }))
+
+  it.effect("stores new events beside those of earlier brokers and of other vhosts", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const paths = ["/test", "/other"]
+      const inBoth = <A>(use: (vhost: Vhost) => Effect.Effect<A, unknown, Scope.Scope>) =>
+        live((vhosts) => Effect.forEach(paths, (path) => Effect.flatMap(vhosts.get(path), use)), {
+          vhosts: paths.map((path) => ({ path }))
+        })
+      for (const name of ["a", "b", "c"]) yield* inBoth((vhost) => trigger(vhost, `${name} 1`, `${name} 2`))
+      const restored = yield* inBoth((vhost) => Effect.map(join(vhost), ({ given }) => names(given)))
+      const all = ["a 1", "a 2", "b 1", "b 2", "c 1", "c 2"]
+      expect(restored).toEqual([all, all])
     }))
 
   it.effect("stores nothing of events that were acked or sent to workers that do not ack", () =>

@@ -174,6 +174,8 @@ export class QueueUnavailableError extends Data.TaggedError("QueueUnavailableErr
  * @since 0.1.0
  */
 export interface StoredEvent {
+  /** Its number in the queue, and in the store. */
+  readonly place: number
   readonly id: string
   readonly json: string
   readonly origin: string | undefined

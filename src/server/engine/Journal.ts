@@ -22,7 +22,16 @@ import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { InternalError } from "../../protocol/KosmonautError.ts"
-import { Change, type Entry, type Key, keyOf, type Kind, nameOf, type Store, type StoreError } from "../store/Store.ts"
+import {
+  type Change,
+  type Entry,
+  type Key,
+  keyOf,
+  type Kind,
+  nameOf,
+  type Store,
+  type StoreError
+} from "../store/Store.ts"
 import * as Timeline from "./internal/timeline.ts"
 import { supervised } from "./Supervisor.ts"
 
@@ -33,6 +42,8 @@ import { supervised } from "./Supervisor.ts"
  * @since 0.1.0
  */
 export interface Journal {
+  /** A place for a new event, after all that were given and stored. It is absent where nothing is recorded. */
+  readonly nextPlace?: () => number
   /** Records a new entry. Its key was not used before. */
   readonly created: (entry: Recorded) => void
   /** Records that an entry has changed. */
@@ -92,12 +103,14 @@ interface Pending {
 const calm = 10_000
 
 /**
- * Starts writing to a store, and returns the journal of each vhost. When the scope ends, all recorded changes are written first.
+ * Starts writing to a store, and returns the journal of each vhost. Events that are recorded come after `lastPlace`, the last one in the
+ * store. When the scope ends, all recorded changes are written first.
  *
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*(
-  store: Store["Service"]
+  store: Store["Service"],
+  lastPlace = 0
 ): Effect.fn.Return<(vhost: string) => Journal, never, Scope.Scope> {
   const unpersisted = yield* Unpersisted
   const outbox = makeOutbox()
@@ -123,7 +136,9 @@ export const make = Effect.fnUntraced(function*(
     })
   )
   yield* Effect.forkScoped(supervised("The journal", writer(outbox, write)))
-  return (vhost) => journalOf(vhost, outbox)
+  let place = lastPlace
+  const nextPlace = () => ++place
+  return (vhost) => journalOf(vhost, outbox, nextPlace)
 })
 
 /** Changes that are recorded and not persisted yet, and the callbacks that wait for them. */
@@ -144,7 +159,7 @@ type Waiting = Set<(persisted: boolean) => void>
 
 const makeOutbox = (): Outbox => {
   const hasChanges = Latch.makeUnsafe(false)
-  let pending = new Map<string, Pending>()
+  let pending = new Map<Key, Pending>()
   let waiting: Waiting = new Set()
   // The callbacks of the write that is under way.
   let waitingForWrite: Waiting | undefined
@@ -192,7 +207,7 @@ const makeOutbox = (): Outbox => {
   }
 }
 
-const mergeChange = (pending: Map<string, Pending>, change: Change, isNew: boolean): void => {
+const mergeChange = (pending: Map<Key, Pending>, change: Change, isNew: boolean): void => {
   if (change._tag === "Put") {
     const name = nameOf(change.entry._tag, change.entry.vhost, keyOf(change.entry))
     const earlier = pending.get(name)
@@ -203,11 +218,12 @@ const mergeChange = (pending: Map<string, Pending>, change: Change, isNew: boole
   const name = nameOf(change.kind, change.vhost, change.key)
   const earlier = pending.get(name)
   pending.delete(name)
-  // An entry created later with the same key must come after the deletion, so it has a key of its own here.
-  if (earlier?.isNew !== true) pending.set(`deleted ${name}`, { change, isNew: false })
+  if (earlier?.isNew === true) return
+  // An entry created later with the same key must come after the deletion, so it has a key of its own here. Places are never given again.
+  pending.set(typeof name === "number" ? name : `deleted ${name}`, { change, isNew: false })
 }
 
-const deleteAll = (pending: Map<string, Pending>, vhost: string): void => {
+const deleteAll = (pending: Map<Key, Pending>, vhost: string): void => {
   for (const [name, { change }] of pending) {
     if ((change._tag === "Put" ? change.entry.vhost : change.vhost) === vhost) pending.delete(name)
   }
@@ -234,17 +250,20 @@ const writer = ({ changed }: Outbox, write: Effect.Effect<Exit.Exit<void, StoreE
     }
   })
 
-const journalOf = (vhost: string, { record, whenPersisted }: Outbox): Journal => {
+const journalOf = (vhost: string, { record, whenPersisted }: Outbox, nextPlace: () => number): Journal => {
   // Browsers and workers of a removed vhost may still be leaving; their changes are not recorded.
   let isDeleted = false
   const recordOwn = (change: Change, isNew = false) => {
     if (!isDeleted) record(change, isNew)
   }
+  // Without the constructors of `Change`, which take ten times as long as all else here.
+  const put = (entry: Recorded): Change => ({ _tag: "Put", entry: { ...entry, vhost } as Entry })
   return {
-    created: (entry) => recordOwn(Change.Put({ entry: { ...entry, vhost } as Entry }), true),
-    updated: (entry) => recordOwn(Change.Put({ entry: { ...entry, vhost } as Entry })),
+    nextPlace,
+    created: (entry) => recordOwn(put(entry), true),
+    updated: (entry) => recordOwn(put(entry)),
     deleted: (kind, key) => {
-      recordOwn(Change.Remove({ kind, vhost, key }))
+      recordOwn({ _tag: "Remove", kind, vhost, key })
       isDeleted ||= kind === "Vhost"
     },
     whenPersistedUnsafe: whenPersisted,

@@ -39,7 +39,13 @@ export interface Options {
 }
 
 /** What the tables are like: earlier ones are given the columns that they lack. */
-const version = 4
+const version = 5
+
+/**
+ * After how many pages of 4 KiB the log of writes is copied to the database. What was written and deleted before then is not copied, so events
+ * that are soon handled cost less with more.
+ */
+const checkpoint = 4000
 
 /** Marks a database as a broker's: "Kosm". */
 const applicationId = 0x4b_6f_73_6d
@@ -51,15 +57,19 @@ const tables = Object.entries(kinds) as ReadonlyArray<[Kind, Table]>
 const columnsOf = ({ schema }: Table): ReadonlyArray<string> =>
   Object.keys(schema.fields).filter((field) => field !== "_tag")
 
-const uniqueOf = ({ key }: Table): string => key === "vhost" ? "vhost" : `vhost, ${key}`
+/** What identifies a row. */
+const uniqueOf = ({ key }: Table): ReadonlyArray<string> => key === "vhost" || key === "place" ? [key] : ["vhost", key]
 
 // The column `place` is the order in which rows were inserted; an update does not change it.
 const creation = tables.map(([kind, table]) => {
-  const columns = columnsOf(table).map((column) => `${column} any`).join(", ")
-  return `create table if not exists ${kind} (place integer primary key, ${columns}, unique (${
-    uniqueOf(table)
-  })) strict;`
+  const columns = columnsOf(table).filter((column) => column !== "place").map((column) => `${column} any`)
+  const unique = table.key === "place" ? [] : [`unique (${uniqueOf(table)})`]
+  return `create table if not exists ${kind} (${["place integer primary key", ...columns, ...unique]}) strict;`
 }).join("\n")
+
+/** Until version 4 events were found by an index of their names. */
+const withoutIndex = `alter table Event rename to Earlier; ${creation}
+  insert into Event (${columnsOf(kinds.Event)}) select ${columnsOf(kinds.Event)} from Earlier; drop table Earlier;`
 
 // The one row of the broker that has the database, or had it last: in which file, and since which start of the machine. Those
 // are null if all that it has written is on the disk.
@@ -105,11 +115,13 @@ export const make = Effect.fnUntraced(function*(
   const apply = yield* attempt(() => {
     // The first access takes the lock, and exclusive mode holds it. What is written before `isComplete` is on the disk.
     database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = full")
+    database.exec(`pragma wal_autocheckpoint = ${checkpoint}`)
     return prepare(database)
   })
   const isComplete = yield* attempt(() => begin(database, { file: String(ino), fsync }))
   yield* Effect.addFinalizer(() => Effect.ignore(attempt(() => end(database))))
   yield* attempt(() => database.exec(`pragma synchronous = ${fsync ? "full" : "normal"}`))
+  const transaction = { begin: database.prepare("begin"), commit: database.prepare("commit") }
   return {
     isComplete,
     load: Effect.flatMap(
@@ -118,13 +130,13 @@ export const make = Effect.fnUntraced(function*(
     ),
     write: (changes) =>
       attempt(() => {
-        database.exec("begin")
+        transaction.begin.run()
         changes.forEach(apply)
         // Writing to a file that was removed succeeds, but the next broker would not find it.
         return Fs.statSync(file, { throwIfNoEntry: false })?.ino === ino
       }).pipe(
         Effect.filterOrFail((isThere) => isThere, () => refuse(removed)),
-        Effect.andThen(attempt(() => database.exec("commit"))),
+        Effect.andThen(attempt(() => transaction.commit.run())),
         Effect.tapError(() => Effect.ignore(attempt(() => database.exec("rollback"))))
       )
   }
@@ -149,6 +161,7 @@ const pragmaOf = (database: DatabaseSync, pragma: string): number =>
 
 // One transaction, so that the tables are always those of one version.
 const prepare = (database: DatabaseSync): (change: Change) => void => {
+  const hasIndex = pragmaOf(database, "user_version") < 5 && columnsIn(database, "Event").length > 0
   const steps = tables.flatMap(([kind, table]) => {
     const found = columnsIn(database, kind)
     const missing = found.length === 0 ? [] : columnsOf(table).filter((column) => !found.includes(column))
@@ -157,7 +170,7 @@ const prepare = (database: DatabaseSync): (change: Change) => void => {
       `alter table ${kind} add column ${column} any default ${optionalOf(kind).includes(column) ? null : 0};`
     )
   })
-  database.exec(`begin immediate; ${steps.join("\n")} ${creation} ${lastCreation}
+  database.exec(`begin immediate; ${steps.join("\n")} ${hasIndex ? withoutIndex : ""} ${creation} ${lastCreation}
     pragma user_version = ${version}; pragma application_id = ${applicationId}; commit`)
   return applyTo(database)
 }
@@ -222,13 +235,16 @@ const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[
   const required = columnsOf(table).filter((column) => !optional.includes(column))
   const putRequired = putOf(database, kind, table, required, optional)
   const putAll = putOf(database, kind, table, [...required, ...optional], [])
-  const remove = database.prepare(`delete from ${kind} where vhost = ? and ${table.key} = ?`)
+  const unique = uniqueOf(table)
+  const remove = database.prepare(`delete from ${kind} where ${unique.map((column) => `${column} = ?`).join(" and ")}`)
   const removeAll = database.prepare(`delete from ${kind} where vhost = ?`)
   return {
     // Values that are bound cost time, also if they are null.
     put: (entry: Entry) =>
       optional.every((column) => entry[column as keyof Entry] === undefined) ? putRequired(entry) : putAll(entry),
-    remove: (vhost: string, key: Key) => void remove.run(vhost, key),
+    remove: unique.length === 1
+      ? (_: string, key: Key) => void remove.run(key)
+      : (vhost: string, key: Key) => void remove.run(vhost, key),
     removeAll: (vhost: string) => void removeAll.run(vhost)
   }
 }

@@ -94,13 +94,15 @@ export const kinds = {
     })
   },
   Event: {
-    key: "id",
+    key: "place",
     /**
-     * `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was delivered,
+     * `place` is unique in the whole store and the row's own number, so that writing an event costs half of what it would with an
+     * index of names. `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was delivered,
      * `failures` how often its handler failed, `losses` how often a delivery was lost. Until its first delivery `delay` is how
      * long that is delayed, and `dueAt` until when, in milliseconds since 1970.
      */
     schema: Schema.TaggedStruct("Event", {
+      place: Schema.Number,
       vhost: Schema.String,
       id: Schema.String,
       json: Schema.String,
@@ -174,7 +176,7 @@ export const Change = Data.taggedEnum<Change>()
  * @since 0.1.0
  */
 export class Store extends Context.Service<Store, {
-  /** All entries, those of a kind in the order in which they were first put. */
+  /** All entries, those of a kind in the order in which they were first put, events in that of their places. */
   readonly load: Effect.Effect<ReadonlyArray<Entry>, StoreError>
   /**
    * Whether the store surely has all that earlier brokers have written: their last writes may be missing if the machine has lost
@@ -216,20 +218,22 @@ export const noop: Store["Service"] = Store.of({
  */
 export const layerNoop: Layer.Layer<Store> = Layer.succeed(Store, noop)
 
+const placeOf = (entry: Entry): number => entry._tag === "Event" ? entry.place : 0
+
 /**
  * A store in memory, for tests. The next broker restores from it as long as the layer lives.
  *
  * @since 0.1.0
  */
 export const layerMemory: Layer.Layer<Store> = Layer.sync(Store, () => {
-  const entries = new Map<string, Entry>()
+  const entries = new Map<Key, Entry>()
   const remove = ({ key, kind, vhost }: Extract<Change, { _tag: "Remove" }>) => {
     entries.delete(nameOf(kind, vhost, key))
     if (kind !== "Vhost") return
     for (const [name, entry] of entries) if (entry.vhost === vhost) entries.delete(name)
   }
   return Store.of({
-    load: Effect.sync(() => [...entries.values()]),
+    load: Effect.sync(() => [...entries.values()].sort((one, other) => placeOf(one) - placeOf(other))),
     isComplete: true,
     write: (changes) =>
       Effect.sync(() => {
@@ -256,4 +260,5 @@ export const keyOf = (entry: Entry): Key => {
  *
  * @since 0.1.0
  */
-export const nameOf = (kind: Kind, vhost: string, key: Key): string => `${kind} ${vhost} ${key}`
+export const nameOf = (kind: Kind, vhost: string, key: Key): Key =>
+  kinds[kind].key === "place" ? key : `${kind} ${vhost} ${key}`

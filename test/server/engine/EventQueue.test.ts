@@ -94,7 +94,16 @@ describe("the queue of a single broker", () => {
       yield* enqueue(first.queue, "a", { delay: Duration.seconds(1), dedupeKey: "k" })
       const [stored] = changes
       expect(stored).toMatchObject({ json: "a", delay: 1000, dueAt: hour + 1000, dedupeKey: "k" })
-      const entry = { id: "1", json: "a", origin: undefined, attempts: 0, failures: 0, losses: 0, delay: 1000 }
+      const entry = {
+        place: 1,
+        id: "1",
+        json: "a",
+        origin: undefined,
+        attempts: 0,
+        failures: 0,
+        losses: 0,
+        delay: 1000
+      }
       for (const [dueAt, due] of [[hour + 400, hour + 400], [hour * 9, hour + 1000], [0, undefined]] as const) {
         const { queue } = yield* make({ events: [{ ...entry, dueAt, dedupeKey: "k" }] })
         expect([queue.nextDue(), yield* enqueue(queue, "b", { dedupeKey: "k" })]).toEqual([due, "Duplicate"])

@@ -3,13 +3,14 @@ import { Arbitrary, Deferred, Effect, Fiber, Logger, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Journal from "../../../src/server/engine/Journal.ts"
-import { type Change, type Entry, keyOf, layerMemory, Store, StoreError } from "../../../src/server/store/Store.ts"
+import { type Change, keyOf, layerMemory, Store, StoreError } from "../../../src/server/store/Store.ts"
 import { costly, int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 const channel = (name: string): Journal.Recorded => ({ _tag: "Channel", name })
-const event = (id: string, attempts: number): Journal.Recorded => ({
+const event = (place: number, attempts: number): Journal.Recorded => ({
   _tag: "Event",
-  id,
+  place,
+  id: `e-${place}`,
   json: "{}",
   origin: null,
   attempts,
@@ -64,12 +65,12 @@ const outcome = (journal: Journal.Journal) => {
 }
 
 type Step =
-  | { readonly do: "record"; readonly id: string; readonly deletes: boolean }
+  | { readonly do: "record"; readonly kind: "Channel" | "Event"; readonly id: number; readonly deletes: boolean }
   | { readonly do: "fail"; readonly whether: boolean }
   | { readonly do: "turn" }
 
 const record = Arbitrary.map(
-  Arbitrary.all({ id: Arbitrary.map(int(0, 3), String), deletes: pick([true, false]) }),
+  Arbitrary.all({ kind: pick(["Channel", "Event"]), id: int(0, 2), deletes: pick([true, false]) }),
   (record): Step => ({ do: "record", ...record })
 )
 
@@ -91,7 +92,7 @@ describe("Journal", () => {
       const [a, b] = [of("/a"), of("/b")]
       a.created(channel("one"))
       b.created(channel("two"))
-      a.created(event("1", 0))
+      a.created(event(1, 0))
       yield* b.persisted
       expect(batches.length).toBe(1)
       expect(yield* names).toEqual(["Channel /a one", "Channel /b two", "Event /a 1"])
@@ -101,15 +102,15 @@ describe("Journal", () => {
     Effect.gen(function*() {
       const { batches, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
-      journal.created(event("1", 0))
-      journal.updated(event("1", 1))
-      journal.created(event("2", 0))
-      journal.deleted("Event", "2")
+      journal.created(event(1, 0))
+      journal.updated(event(1, 1))
+      journal.created(event(2, 0))
+      journal.deleted("Event", 2)
       yield* journal.persisted
       expect(batches.map((batch) => batch.length)).toEqual([1])
-      expect(yield* store.load).toMatchObject([{ id: "1", attempts: 1 }])
-      journal.created(event("3", 0))
-      journal.deleted("Event", "3")
+      expect(yield* store.load).toMatchObject([{ place: 1, attempts: 1 }])
+      journal.created(event(3, 0))
+      journal.deleted("Event", 3)
       yield* journal.persisted
       yield* Effect.yieldNow
       expect(batches.length).toBe(1)
@@ -225,14 +226,14 @@ describe("Journal", () => {
       const { batches, fail, names, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
       fail(true)
-      journal.created(event("1", 0))
-      journal.created(event("2", 0))
+      journal.created(event(1, 0))
+      journal.created(event(2, 0))
       const error = yield* Effect.flip(journal.persisted)
       expect(error).toEqual(new InternalError({ detail: Journal.notPersisted }))
       // What is recorded meanwhile is newer.
-      journal.updated(event("1", 1))
-      journal.deleted("Event", "2")
-      journal.created(event("3", 0))
+      journal.updated(event(1, 1))
+      journal.deleted("Event", 2)
+      journal.created(event(3, 0))
       fail(false)
       const written = outcome(journal)
       yield* TestClock.adjust(999)
@@ -252,17 +253,17 @@ describe("Journal", () => {
       const { gate, open, reached } = yield* makeGate
       waitFor(gate)
       fail(true)
-      journal.created(event("1", 0))
-      journal.created(event("2", 0))
+      journal.created(event(1, 0))
+      journal.created(event(2, 0))
       yield* reached
-      journal.updated(event("1", 1))
-      journal.deleted("Event", "2")
-      journal.created(event("3", 0))
+      journal.updated(event(1, 1))
+      journal.deleted("Event", 2)
+      journal.created(event(3, 0))
       yield* open
       yield* Effect.yieldNow
       fail(false)
       yield* TestClock.adjust("1 second")
-      expect(yield* store.load).toMatchObject([{ id: "1", attempts: 1 }, { id: "3", attempts: 0 }])
+      expect(yield* store.load).toMatchObject([{ place: 1, attempts: 1 }, { place: 3, attempts: 0 }])
     }).pipe(quiet))
 
   it.effect("logs once that it fails, and once that it has recovered", () =>
@@ -374,25 +375,36 @@ describe("Journal", () => {
   ], ([steps]) =>
     Effect.gen(function*() {
       const { fail, store } = yield* fakeStore
-      const model = new Map<string, number>()
+      // By kinds and ids: its key, which a channel has again and an event does not, and how often it was changed.
+      const model = new Map<string, { readonly key: string | number; readonly changes: number }>()
       yield* Effect.gen(function*() {
         const journal = (yield* Journal.make(store))("/a")
         for (const step of steps) {
           if (step.do === "turn") yield* TestClock.adjust(500)
           else if (step.do === "fail") fail(step.whether)
-          else if (model.has(step.id) && step.deletes) {
-            model.delete(step.id)
-            journal.deleted("Event", step.id)
-          } else {
-            const [isNew, attempts] = [!model.has(step.id), (model.get(step.id) ?? -1) + 1]
-            model.set(step.id, attempts)
-            if (isNew) journal.created(event(step.id, attempts))
-            else journal.updated(event(step.id, attempts))
+          else {
+            const name = `${step.kind} ${step.id}`
+            const known = model.get(name)
+            if (known !== undefined && step.deletes) {
+              model.delete(name)
+              journal.deleted(step.kind, known.key)
+            } else {
+              const key = known?.key ?? (step.kind === "Event" ? journal.nextPlace!() : name)
+              const changes = (known?.changes ?? 0) + 1
+              model.set(name, { key, changes })
+              const entry = typeof key === "number" ? event(key, changes) : { ...channel(key), floor: changes }
+              if (known === undefined) journal.created(entry)
+              else journal.updated(entry)
+            }
           }
         }
         fail(false)
       }).pipe(Effect.scoped)
-      const left = (yield* store.load) as ReadonlyArray<Extract<Entry, { _tag: "Event" }>>
-      expect(new Map(left.map(({ attempts, id }) => [id, attempts]))).toEqual(model)
+      const left = new Map(
+        (yield* store.load).map((
+          entry
+        ) => [keyOf(entry), "attempts" in entry ? entry.attempts : "floor" in entry && entry.floor])
+      )
+      expect(left).toEqual(new Map(Array.from(model.values(), ({ changes, key }) => [key, changes])))
     }).pipe(quiet), costly(100, 40))
 })

@@ -9,6 +9,7 @@ import * as SqliteStore from "../../../src/server/store/SqliteStore.ts"
 import {
   Change,
   type Entry,
+  type Key,
   keyOf,
   layerMemory,
   nameOf,
@@ -44,11 +45,12 @@ const broadcast = (vhost: string, position: number, attempts = 0): Entry => ({
   ...attempts > 0 && { exceptSid: "a sid" },
   at: 1_800_000_000_123
 })
-const event = (vhost: string, id: string, attempts = 0): Entry => ({
+const event = (vhost: string, place: number, attempts = 0): Entry => ({
   _tag: "Event",
+  place,
   vhost,
-  id,
-  json: `{"said":{"text":"ü \\u0000 ${id}"}}`,
+  id: `e-${place}`,
+  json: `{"said":{"text":"ü \\u0000 ${place}"}}`,
   origin: attempts === 0 ? null : "{\"uid\":\"joe\"}",
   attempts,
   failures: attempts,
@@ -91,7 +93,7 @@ const plain = (entry: Entry) => "token" in entry ? { ...entry, token: Redacted.v
 
 /** What a store is to hold after these changes. */
 const expected = (changes: ReadonlyArray<Change>): ReadonlyArray<Entry> => {
-  const entries = new Map<string, Entry>()
+  const entries = new Map<Key, Entry>()
   for (const change of changes) {
     if (change._tag === "Put") {
       entries.set(nameOf(change.entry._tag, change.entry.vhost, keyOf(change.entry)), change.entry)
@@ -101,7 +103,8 @@ const expected = (changes: ReadonlyArray<Change>): ReadonlyArray<Entry> => {
       entries.delete(nameOf(change.kind, change.vhost, change.key))
     }
   }
-  return [...entries.values()]
+  const placeOf = (entry: Entry) => "place" in entry ? entry.place : 0
+  return [...entries.values()].sort((one, other) => placeOf(one) - placeOf(other))
 }
 
 const entry = Arbitrary.map(
@@ -112,7 +115,8 @@ const entry = Arbitrary.map(
     return [
       vhost(path),
       channel(path, id, attempts),
-      event(path, id, attempts),
+      // Their places are of the whole store.
+      event(path, 10 * where + which, attempts),
       letter(path, id),
       accessToken(path, id),
       log(path, which),
@@ -141,7 +145,7 @@ describe.each(stores)("$name", ({ open }) => {
         broadcast("/a", 1),
         broadcast("/a", 2 ** 53 - 1, 1),
         accessToken("/a", "t"),
-        event("/a", "1", 2),
+        event("/a", 1, 2),
         letter("/a", "2")
       ]
       yield* Effect.scoped(Effect.flatMap(opened, (store) => store.write(all.map(put))))
@@ -152,22 +156,22 @@ describe.each(stores)("$name", ({ open }) => {
   it.effect("keeps the order of creation", () =>
     Effect.gen(function*() {
       const store = yield* Effect.flatten(open)
-      const events = ["c", "a", "b"].map((id) => event("/a", id))
-      yield* store.write(events.map(put))
-      yield* store.write([put(event("/a", "a", 7))])
-      expect(yield* store.load).toEqual([events[0], event("/a", "a", 7), events[2]])
+      const channels = ["c", "a", "b"].map((name) => channel("/a", name))
+      yield* store.write(channels.map(put))
+      yield* store.write([put(channel("/a", "a", 7))])
+      expect(yield* store.load).toEqual([channels[0], channel("/a", "a", 7), channels[2]])
     }))
 
   it.effect("deletes a vhost with all its entries, and nothing else", () =>
     Effect.gen(function*() {
       const store = yield* Effect.flatten(open)
-      const others = [vhost("/b"), channel("/b", "room"), event("/b", "1")]
+      const others = [vhost("/b"), channel("/b", "room"), event("/b", 2)]
       const gone = [
         vhost("/a"),
         log("/a", 1),
         channel("/a", "room"),
         broadcast("/a", 1),
-        event("/a", "1"),
+        event("/a", 1),
         letter("/a", "2"),
         accessToken("/a", "t")
       ]
@@ -266,11 +270,11 @@ describe("SqliteStore", () => {
   it.effect("writes all of a batch or nothing", () =>
     Effect.gen(function*() {
       const store = yield* Effect.flatMap(temporaryFolder, (directory) => SqliteStore.make({ directory }))
-      const impossible = { ...event("/a", "2"), json: Symbol("none") as unknown as string }
-      const error = yield* Effect.flip(store.write([put(event("/a", "1")), put(impossible)]))
+      const impossible = { ...event("/a", 2), json: Symbol("none") as unknown as string }
+      const error = yield* Effect.flip(store.write([put(event("/a", 1)), put(impossible)]))
       expect(error._tag).toBe("StoreError")
-      yield* store.write([put(event("/a", "3"))])
-      expect(yield* store.load).toEqual([event("/a", "3")])
+      yield* store.write([put(event("/a", 3))])
+      expect(yield* store.load).toEqual([event("/a", 3)])
     }))
 
   it.effect("describes what is wrong with a folder", () =>
@@ -312,7 +316,8 @@ describe("SqliteStore", () => {
   it.effect.each([
     { version: 1, columns: "" },
     { version: 2, columns: ", losses any" },
-    { version: 3, columns: ", losses any, delay any, dueAt any, dedupeKey any" }
+    { version: 3, columns: ", losses any, delay any, dueAt any, dedupeKey any" },
+    { version: 4, columns: ", losses any, delay any, dueAt any, dedupeKey any" }
   ])("goes on with a database of version $version", ({ columns, version }) =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
@@ -323,6 +328,8 @@ describe("SqliteStore", () => {
         }
         insert into Vhost (vhost, token) values ('/a', 'token of /a');
         insert into Channel (vhost, name) values ('/a', 'room'), ('/a', 'hall');
+        insert into Event (vhost, id, json, origin, attempts, failures) values ('/a', '1', '{"e":{}}', null, 3, 2), ('/b', '2', '{"e":{}}', null, 0, 0);
+        delete from Event where id = '1';
         insert into Event (vhost, id, json, origin, attempts, failures) values ('/a', '1', '{"e":{}}', null, 3, 2);`
       )
       earlier.exec(`pragma application_id = ${0x4b_6f_73_6d}; ${version > 1 ? "update Event set losses = 0" : ""}`)
@@ -334,7 +341,8 @@ describe("SqliteStore", () => {
         vhost("/a"),
         ...written,
         channel("/a", "hall"),
-        { ...event("/a", "1"), json: "{\"e\":{}}", attempts: 3, failures: 2, losses: 0 } as Entry
+        { ...event("/b", 2), id: "2", json: "{\"e\":{}}" } as Entry,
+        { ...event("/a", 3), id: "1", json: "{\"e\":{}}", attempts: 3, failures: 2, losses: 0 } as Entry
       ]))
     }))
 
@@ -345,7 +353,7 @@ describe("SqliteStore", () => {
       database.exec("pragma user_version = 7")
       database.close()
       const error = yield* Effect.flip(SqliteStore.make({ directory }))
-      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 4)")
+      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 5)")
     }))
 
   describe("is complete", () => {

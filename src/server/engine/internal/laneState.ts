@@ -72,5 +72,5 @@ export const end = (lane: LaneState, event: Event): void => {
   lane.total.count--
   lane.total.size -= event.size
   if (event.dedupeKey !== undefined) lane.dedupe.delete(event.dedupeKey)
-  lane.journal?.deleted("Event", event.id)
+  lane.journal?.deleted("Event", event.number)
 }

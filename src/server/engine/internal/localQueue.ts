@@ -38,7 +38,7 @@ interface State {
   readonly deadlines: Heap.Heap<Expiring>
   readonly counters: { accepted: number; refused: number; dropped: number; redelivered: number }
   readonly idPrefix: string
-  number: number
+  nextNumber: number
   capacity: Readonly<Record<Lane, Capacity>>
   /** Until when lifecycle events are queued, in lived time; `undefined` while no worker takes any. */
   attendedUntil: number | undefined
@@ -132,7 +132,7 @@ const restore = (options: Options): State => {
     counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
     // Keeps ids unique across all queues, also those of earlier brokers.
     idPrefix: Hex.encode(SecureRandom.randomBytesUnsafe(6)),
-    number: 0,
+    nextNumber: 0,
     capacity: LaneStates.noCapacity,
     attendedUntil: undefined,
     isDelivering: false,
@@ -155,12 +155,12 @@ const restoreEvent = (state: State, lane: LaneState, stored: StoredEvent): void 
 }
 
 const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEvent): Event => {
-  const number = state.number++
-  const id = stored === undefined ? `${state.idPrefix}-${number.toString(36)}` : stored.id
+  const number = stored?.place ?? state.options.journal?.nextPlace?.() ?? state.nextNumber
+  state.nextNumber = number + 1
   const delayed = delay > 0
     ? { delay, dueAt: Math.ceil(state.options.clock.currentTimeMillisUnsafe() + delay) }
     : undefined
-  return QueuedEvent.make(event, { id, number }, delayed, stored)
+  return QueuedEvent.make(event, { idPrefix: state.idPrefix, number }, delayed, stored)
 }
 
 const add = (state: State, lane: LaneState, event: Event, delay: number) => {

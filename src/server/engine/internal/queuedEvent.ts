@@ -41,12 +41,12 @@ export const sizeOfEvent = (event: Pick<Enqueue, "lane" | "json" | "origin" | "d
 /** Makes an event that is to be enqueued, or restored. `dueAt` is when its `delay` ends, in milliseconds since 1970. */
 export const make = (
   event: Enqueue,
-  identity: { readonly id: string; readonly number: number },
+  { idPrefix, number }: { readonly idPrefix: string; readonly number: number },
   delayed: { readonly delay: number; readonly dueAt: number } | undefined,
   stored?: StoredEvent
 ): Event => ({
-  id: identity.id,
-  number: identity.number,
+  id: stored === undefined ? `${idPrefix}-${number.toString(36)}` : stored.id,
+  number,
   lane: event.lane,
   json: event.json,
   origin: event.origin,
@@ -84,8 +84,8 @@ const extraOf = ({ dedupeKey, lane }: Pick<Enqueue, "dedupeKey" | "lane">): numb
   lane === "requests" ? overhead : dedupeKey === undefined ? 0 : byteLength(dedupeKey)
 
 /** What the journal records of an event. */
-export const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, origin, stored }: Event) => {
-  const entry = { _tag: "Event", id, json, origin: origin ?? null, attempts, failures, losses } as const
+export const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, number, origin, stored }: Event) => {
+  const entry = { _tag: "Event", place: number, id, json, origin: origin ?? null, attempts, failures, losses } as const
   // Few events have more.
   return dedupeKey === undefined && stored === undefined ? entry : {
     ...entry,

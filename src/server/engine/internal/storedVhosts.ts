@@ -51,6 +51,13 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
     )
   })
 
+/** The last place that an event has. */
+export const lastPlaceOf = (vhosts: ReadonlyMap<string, StoredVhost>): number => {
+  let last = 0
+  for (const { events } of vhosts.values()) for (const { place } of events) last = Math.max(last, place)
+  return last
+}
+
 /** Moves events that no longer fit on a worker's connection to the dead letters. */
 export const moveTooLarge = (
   events: ReadonlyArray<StoredEvent>,
@@ -60,7 +67,7 @@ export const moveTooLarge = (
     readonly largest: number
   }
 ): ReadonlyArray<StoredEvent> =>
-  events.filter(({ attempts, id, json, origin }) => {
+  events.filter(({ attempts, id, json, origin, place }) => {
     const size = sizeOf(json, origin)
     if (size <= largest) return true
     deadLetters.addUnsafe({
@@ -70,7 +77,7 @@ export const moveTooLarge = (
       attempts,
       reason: `the event has ${size} bytes, the limit is ${largest}`
     })
-    journal.deleted("Event", id)
+    journal.deleted("Event", place)
     return false
   })
 

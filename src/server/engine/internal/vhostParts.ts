@@ -44,11 +44,10 @@ export interface Entering {
 export const openStore = Effect.gen(function*() {
   const store = yield* Store.Store
   const restored = yield* StoredVhosts.load(store)
-  return {
-    restored,
-    isComplete: store.isComplete,
-    local: LocalVhosts.make(restored, store === Store.noop ? () => Journal.none : yield* Journal.make(store))
-  }
+  const journalOf = store === Store.noop
+    ? () => Journal.none
+    : yield* Journal.make(store, StoredVhosts.lastPlaceOf(restored))
+  return { restored, isComplete: store.isComplete, local: LocalVhosts.make(restored, journalOf) }
 })
 
 /**
