@@ -57,19 +57,22 @@ const tables = Object.entries(kinds) as ReadonlyArray<[Kind, Table]>
 const columnsOf = ({ schema }: Table): ReadonlyArray<string> =>
   Object.keys(schema.fields).filter((field) => field !== "_tag")
 
+const list = (names: ReadonlyArray<string>): string => names.join(", ")
+
 /** What identifies a row. */
 const uniqueOf = ({ key }: Table): ReadonlyArray<string> => key === "vhost" || key === "place" ? [key] : ["vhost", key]
 
 // The column `place` is the order in which rows were inserted; an update does not change it.
 const creation = tables.map(([kind, table]) => {
   const columns = columnsOf(table).filter((column) => column !== "place").map((column) => `${column} any`)
-  const unique = table.key === "place" ? [] : [`unique (${uniqueOf(table)})`]
-  return `create table if not exists ${kind} (${["place integer primary key", ...columns, ...unique]}) strict;`
+  const unique = table.key === "place" ? [] : [`unique (${list(uniqueOf(table))})`]
+  return `create table if not exists ${kind} (${list(["place integer primary key", ...columns, ...unique])}) strict;`
 }).join("\n")
 
 /** Until version 4 events were found by an index of their names. */
 const withoutIndex = `alter table Event rename to Earlier; ${creation}
-  insert into Event (${columnsOf(kinds.Event)}) select ${columnsOf(kinds.Event)} from Earlier; drop table Earlier;`
+  insert into Event (${list(columnsOf(kinds.Event))}) select ${list(columnsOf(kinds.Event))} from Earlier;
+  drop table Earlier;`
 
 // The one row of the broker that has the database, or had it last: in which file, and since which start of the machine. Those
 // are null if all that it has written is on the disk.
@@ -256,11 +259,11 @@ const putOf = (
   columns: ReadonlyArray<string>,
   empty: ReadonlyArray<string>
 ) => {
-  const values = columns.map(() => "?").join(", ")
+  const values = list(columns.map(() => "?"))
   const updates = [...columns.map((column) => `${column} = excluded.${column}`), ...empty.map((_) => `${_} = null`)]
   const statement = database.prepare(
-    `insert into ${kind} (${columns.join(", ")}) values (${values}) on conflict (${uniqueOf(table)}) do update set ${
-      updates.join(", ")
+    `insert into ${kind} (${list(columns)}) values (${values}) on conflict (${list(uniqueOf(table))}) do update set ${
+      list(updates)
     }`
   )
   return (entry: Entry) => void statement.run(...columns.map((column) => valueOf(entry[column as keyof Entry])))
