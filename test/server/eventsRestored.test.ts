@@ -1,6 +1,7 @@
 /** What the next broker has of the events and the dead letters of the last one. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, type Scope } from "effect"
+import { Duration, Effect, type Scope } from "effect"
+import { TestClock } from "effect/testing"
 import type { Vhost } from "../../src/server/engine/Vhosts.ts"
 import { inTest, join, names, stores, trigger } from "../harness/lives.ts"
 
@@ -47,6 +48,77 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       const restored = yield* inBoth((vhost) => Effect.map(join(vhost), ({ given }) => names(given)))
       const all = ["a 1", "a 2", "b 1", "b 2", "c 1", "c 2"]
       expect(restored).toEqual([all, all])
+    }))
+
+  it.effect("restores how often events were delivered that had been written before", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const attempts = (prefetch: number) =>
+        inTest((vhost) =>
+          Effect.gen(function*() {
+            yield* vhost.journal.persisted
+            const worker = yield* join(vhost, { prefetch, maxAttempts: 10 })
+            yield* vhost.journal.persisted
+            return worker.given.map(({ attempt, json }) => [Object.keys(JSON.parse(json))[0], attempt])
+          })
+        )(live)
+      yield* inTest((vhost) => trigger(vhost, "a", "b", "c"))(live)
+      expect(yield* attempts(2)).toEqual([["a", 1], ["b", 1]])
+      expect(yield* attempts(1)).toEqual([["a", 2]])
+      yield* inTest((vhost) => trigger(vhost, "d"))(live)
+      expect(yield* attempts(4)).toEqual([["a", 3], ["b", 2], ["c", 1], ["d", 1]])
+      expect(yield* attempts(4)).toEqual([["a", 4], ["b", 3], ["c", 2], ["d", 2]])
+      // The last places that were delivered are not given again.
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          yield* trigger(vhost, "e")
+          yield* vhost.journal.persisted
+          const worker = yield* join(vhost)
+          yield* vhost.journal.persisted
+          yield* worker.acknowledge(0, 1, 2, 3, 4)
+        })
+      )(live)
+      yield* inTest((vhost) => trigger(vhost, "f"))(live)
+      expect(yield* attempts(1)).toEqual([["f", 1]])
+    }))
+
+  it.effect("restores that a delayed event was not delivered, and one that could not be sent", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          yield* vhost.lobby.enqueue(`{"later":{}}`, undefined, { delay: Duration.hours(1) })
+          yield* trigger(vhost, "unsent", "b")
+          yield* vhost.journal.persisted
+          const settle: Array<(sent: boolean) => void> = []
+          yield* join(vhost, { deliverUnsafe: (_json, _origin, settled) => void settle.push(settled) })
+          yield* vhost.journal.persisted
+          settle[0]!(false)
+          settle[1]!(true)
+        })
+      )(live)
+      const given = inTest((vhost) =>
+        Effect.gen(function*() {
+          yield* TestClock.adjust("1 hour")
+          const { given } = yield* join(vhost)
+          yield* vhost.journal.persisted
+          return given.map(({ attempt, json }) => [Object.keys(JSON.parse(json))[0], attempt])
+        })
+      )
+      expect(yield* given(live)).toEqual([["later", 1], ["unsent", 1], ["b", 2]])
+      expect(yield* given(live)).toEqual([["later", 2], ["unsent", 2], ["b", 3]])
+      // One that is the last.
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          yield* vhost.lobby.enqueue(`{"last":{}}`, undefined, { delay: Duration.hours(1) })
+          yield* vhost.journal.persisted
+          yield* TestClock.adjust("1 hour")
+          const worker = yield* join(vhost)
+          expect(names(worker.given)).toContain("last")
+          yield* worker.acknowledge(0, 1, 2)
+        })
+      )(live)
+      expect(yield* given(live)).toEqual([["last", 2]])
     }))
 
   it.effect("stores nothing of events that were acked or sent to workers that do not ack", () =>

@@ -46,6 +46,8 @@ export interface Journal {
   readonly nextPlace?: () => number
   /** Records a new entry. Its key was not used before. */
   readonly created: (entry: Recorded) => void
+  /** Whether a change of the event at this place is not written yet. A further one is then merged with it, and costs nothing. */
+  readonly isPending: (place: number) => boolean
   /** Records that an entry has changed. */
   readonly updated: (entry: Recorded) => void
   /** Records that an entry was deleted. After its vhost was deleted, nothing of that vhost is recorded any more. */
@@ -82,6 +84,7 @@ export type Recorded = Entry extends infer One ? One extends Entry ? Omit<One, "
  * @since 0.1.0
  */
 export const none: Journal = {
+  isPending: () => false,
   created: constVoid,
   updated: constVoid,
   deleted: constVoid,
@@ -144,6 +147,7 @@ export const make = Effect.fnUntraced(function*(
 /** Changes that are recorded and not persisted yet, and the callbacks that wait for them. */
 interface Outbox {
   readonly size: () => number
+  readonly has: (place: number) => boolean
   readonly record: (change: Change, isNew: boolean) => void
   readonly whenPersisted: Journal["whenPersistedUnsafe"]
   /** Waits until there is a change to write. */
@@ -170,6 +174,7 @@ const makeOutbox = (): Outbox => {
   }
   return {
     size: () => pending.size,
+    has: (place) => pending.has(place),
     record,
     changed: hasChanges.await,
     whenPersisted: (then) => {
@@ -250,7 +255,7 @@ const writer = ({ changed }: Outbox, write: Effect.Effect<Exit.Exit<void, StoreE
     }
   })
 
-const journalOf = (vhost: string, { record, whenPersisted }: Outbox, nextPlace: () => number): Journal => {
+const journalOf = (vhost: string, { has, record, whenPersisted }: Outbox, nextPlace: () => number): Journal => {
   // Browsers and workers of a removed vhost may still be leaving; their changes are not recorded.
   let isDeleted = false
   const recordOwn = (change: Change, isNew = false) => {
@@ -260,6 +265,7 @@ const journalOf = (vhost: string, { record, whenPersisted }: Outbox, nextPlace: 
   const put = (entry: Recorded): Change => ({ _tag: "Put", entry: { ...entry, vhost } as Entry })
   return {
     nextPlace,
+    isPending: has,
     created: (entry) => recordOwn(put(entry), true),
     updated: (entry) => recordOwn(put(entry)),
     deleted: (kind, key) => {

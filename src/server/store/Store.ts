@@ -98,8 +98,9 @@ export const kinds = {
     /**
      * `place` is unique in the whole store and the row's own number, so that writing an event costs half of what it would with an
      * index of names. `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was delivered,
-     * `failures` how often its handler failed, `losses` how often a delivery was lost. Until its first delivery `delay` is how
-     * long that is delayed, and `dueAt` until when, in milliseconds since 1970.
+     * `failures` how often its handler failed, `losses` how often a delivery was lost. Without `attempts` it is `Queue` that says
+     * whether it was delivered. Until its first delivery `delay` is how long that is delayed, and `dueAt` until when, in
+     * milliseconds since 1970.
      */
     schema: Schema.TaggedStruct("Event", {
       place: Schema.Number,
@@ -107,13 +108,21 @@ export const kinds = {
       id: Schema.String,
       json: Schema.String,
       origin: Schema.NullOr(Schema.String),
-      attempts: Schema.Number,
-      failures: Schema.Number,
-      losses: Schema.Number,
+      attempts: Schema.optionalKey(Schema.Number),
+      failures: Schema.optionalKey(Schema.Number),
+      losses: Schema.optionalKey(Schema.Number),
       delay: Schema.optionalKey(Schema.Number),
       dueAt: Schema.optionalKey(Schema.Number),
       dedupeKey: Schema.optionalKey(Schema.String)
     })
+  },
+  Queue: {
+    key: "vhost",
+    /**
+     * Events without `attempts` were delivered once up to the place `delivered`, since first deliveries are in the order of places:
+     * so most deliveries write nothing. An event that has a delay was not.
+     */
+    schema: Schema.TaggedStruct("Queue", { vhost: Schema.String, delivered: Schema.Number })
   },
   DeadLetter: {
     key: "id",

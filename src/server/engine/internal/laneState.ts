@@ -5,15 +5,17 @@
 import type { Capacity, Lane, Options } from "../EventQueue.ts"
 import type { Journal } from "../Journal.ts"
 import * as OrderedQueue from "./orderedQueue.ts"
-import type { Event } from "./queuedEvent.ts"
+import * as QueuedEvent from "./queuedEvent.ts"
 
 /** The events of one lane. */
 export interface LaneState {
   readonly name: Lane
   /** Where its events are recorded, if they are. */
   readonly journal: Journal | undefined
-  readonly dedupe: Map<string, Event>
-  readonly queued: OrderedQueue.OrderedQueue<Event>
+  /** The last place whose first delivery is recorded, so that no earlier one needs a record of its own. */
+  delivered: number
+  readonly dedupe: Map<string, QueuedEvent.Event>
+  readonly queued: OrderedQueue.OrderedQueue<QueuedEvent.Event>
   /** Queued, delayed and unacked events. */
   readonly total: { count: number; size: number }
   readonly unacked: { count: number; size: number }
@@ -26,6 +28,7 @@ export type Limits = Pick<Options, "queueCapacity" | "queueSize">
 export const make = (name: Lane, journal: Journal | undefined): LaneState => ({
   name,
   journal: name === "events" ? journal : undefined,
+  delivered: 0,
   dedupe: new Map(),
   queued: OrderedQueue.make(),
   total: { count: 0, size: 0 },
@@ -67,8 +70,18 @@ export const next = (
   return next
 }
 
+/** Records a delivery. */
+export const recordDelivery = (lane: LaneState, event: QueuedEvent.Event): void => {
+  const { journal } = lane
+  if (journal === undefined) return
+  const isFirst = event.attempts === 1 && event.stored === undefined && event.number > lane.delivered
+  if (isFirst) lane.delivered = event.number
+  if (isFirst && !journal.isPending(event.number)) journal.updated({ _tag: "Queue", delivered: event.number })
+  else journal.updated(QueuedEvent.entryOf(event))
+}
+
 /** Removes an event that is not queued any more from the lane. */
-export const end = (lane: LaneState, event: Event): void => {
+export const end = (lane: LaneState, event: QueuedEvent.Event): void => {
   lane.total.count--
   lane.total.size -= event.size
   if (event.dedupeKey !== undefined) lane.dedupe.delete(event.dedupeKey)

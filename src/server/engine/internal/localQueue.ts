@@ -150,6 +150,7 @@ const restoreEvent = (state: State, lane: LaneState, stored: StoredEvent): void 
     ? 0
     : Math.max(0, Math.min(delay, dueAt - state.options.clock.currentTimeMillisUnsafe()))
   const event = eventOf(state, { lane: "events", json, origin, dedupeKey }, left, stored)
+  lane.delivered = event.number
   add(state, lane, event, left)
   wait(state, event)
 }
@@ -198,7 +199,7 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   }
   counters.accepted++
   add(state, lane, queued, delay)
-  lane.journal?.created(QueuedEvent.entryOf(queued))
+  lane.journal?.created(QueuedEvent.newEntryOf(queued))
   deliverAll(state)
   if (!queued.isDelivered) wait(state, queued)
   return accepted
@@ -253,7 +254,7 @@ const deliverAll = (state: State): void => {
     event.attempts++
     lane.unacked.count++
     lane.unacked.size += event.size
-    lane.journal?.updated(QueuedEvent.entryOf(event))
+    LaneStates.recordDelivery(lane, event)
     state.options.deliver(event)
   }
   state.isDelivering = false

@@ -83,12 +83,20 @@ export const measure = (
 const extraOf = ({ dedupeKey, lane }: Pick<Enqueue, "dedupeKey" | "lane">): number =>
   lane === "requests" ? overhead : dedupeKey === undefined ? 0 : byteLength(dedupeKey)
 
-/** What the journal records of an event. */
-export const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, number, origin, stored }: Event) => {
-  const entry = { _tag: "Event", place: number, id, json, origin: origin ?? null, attempts, failures, losses } as const
+/** What the journal records of an event that was not delivered: less than of others, since there are many. */
+export const newEntryOf = ({ dedupeKey, id, json, number, origin, stored }: Event) => {
+  const entry = { _tag: "Event", place: number, id, json, origin: origin ?? null } as const
   // Few events have more.
-  return dedupeKey === undefined && stored === undefined ? entry : {
-    ...entry,
+  return dedupeKey === undefined && stored === undefined
+    ? entry
+    : { ...entry, ...dedupeKey !== undefined && { dedupeKey }, ...stored }
+}
+
+/** What the journal records of an event once it was delivered. */
+export const entryOf = (event: Event) => {
+  const { attempts, dedupeKey, failures, id, json, losses, number, origin, stored } = event
+  return {
+    ...{ _tag: "Event", place: number, id, json, origin: origin ?? null, attempts, failures, losses } as const,
     ...dedupeKey !== undefined && { dedupeKey },
     ...attempts === 0 && stored
   }

@@ -20,6 +20,8 @@ export interface StoredVhost extends StoredHistory.Stored {
   readonly log: Omit<Extract<Entry, { _tag: "Log" }>, "vhost" | "_tag"> | undefined
   readonly issued: ReadonlyArray<Issued>
   readonly events: ReadonlyArray<StoredEvent>
+  /** Up to which place events were delivered. */
+  readonly delivered: number
   readonly letters: ReadonlyArray<DeadLetter>
 }
 
@@ -40,7 +42,8 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
           channels: pick(own, "Channel"),
           broadcasts: pick(own, "Broadcast"),
           issued: pick(own, "AccessToken"),
-          events: pick(own, "Event").map(withOrigin),
+          events: eventsOf(own),
+          delivered: deliveredOf(own),
           letters: pick(own, "DeadLetter").map((letter) => ({
             ...withOrigin(letter),
             failedAt: Math.floor(letter.failedAt)
@@ -51,10 +54,26 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
     )
   })
 
-/** The last place that an event has. */
+/** The events of a vhost. */
+export const eventsOf = (entries: ReadonlyArray<Entry>): ReadonlyArray<StoredEvent> => {
+  const delivered = deliveredOf(entries)
+  return pick(entries, "Event").map(({ attempts, failures = 0, losses = 0, ...event }) => ({
+    ...withOrigin(event),
+    attempts: attempts ?? (event.dueAt === undefined && event.place <= delivered ? 1 : 0),
+    failures,
+    losses
+  }))
+}
+
+const deliveredOf = (entries: ReadonlyArray<Entry>): number => pick(entries, "Queue")[0]?.delivered ?? 0
+
+/** The last place that an event has, or had when it was delivered. */
 export const lastPlaceOf = (vhosts: ReadonlyMap<string, StoredVhost>): number => {
   let last = 0
-  for (const { events } of vhosts.values()) for (const { place } of events) last = Math.max(last, place)
+  for (const { delivered, events } of vhosts.values()) {
+    last = Math.max(last, delivered)
+    for (const { place } of events) last = Math.max(last, place)
+  }
   return last
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Clock, Duration, Effect } from "effect"
 import * as DeadLetters from "../../../../src/server/engine/DeadLetters.ts"
+import * as StoredVhosts from "../../../../src/server/engine/internal/storedVhosts.ts"
 import * as FakeJournal from "../../../harness/FakeJournal.ts"
 import { makeWithoutHeartbeats } from "../../../harness/lobby.ts"
 import { makeModel } from "../../../harness/lobbyModel.ts"
@@ -86,8 +87,9 @@ describe("Lobby, model", () => {
 
 /** The events that a store would have, with what is recorded of their deliveries. */
 const recordedIn = (journal: FakeJournal.FakeJournal) =>
-  journal.entries().flatMap((entry) => {
-    if (entry._tag !== "Event") return []
-    const { attempts, failures, json, losses } = entry
-    return [{ json, attempts, failures, losses }]
-  })
+  StoredVhosts.eventsOf(journal.entries()).map(({ attempts, failures, json, losses }) => ({
+    json,
+    attempts,
+    failures,
+    losses
+  }))
