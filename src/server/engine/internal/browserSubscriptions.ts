@@ -68,19 +68,23 @@ const addData = (all: All, browser: Browser, more: number): void => {
   else all.dataSizes.set(browser, size)
 }
 
-// A subscription never changes: another one takes its place. Of those that may be shared only the last one is compared, so others
-// before it are passed once.
+// A subscription never changes: another one takes its place. What many may share is kept without the fields that are empty in it.
 const share = (channels: ReadonlyArray<Channel>, subscription: Subscription): Subscription => {
-  const { browser, byBackend, hidden, uid } = subscription
-  for (let index = channels.length - 1; index >= 0; index--) {
-    const before = channels[index]!.subscriptions.get(browser)?.value
-    if (before === undefined || !isPlain(before)) continue
-    const isSame = before.hidden === hidden && before.byBackend === byBackend && before.uid === uid
-    return isSame ? before : subscription
-  }
-  return subscription
+  const { browser, byBackend, data, hidden, uid } = subscription
+  const before = lastPlain(channels, browser)
+  const isSame = before?.hidden === hidden && before.byBackend === byBackend && before.uid === uid
+  return isSame ? before : { browser, uid, hidden, byBackend, data }
 }
 
-/** Whether it is like others of its browser, without data and `info`. */
+// Others are passed until there is a plain one after them, so mostly once.
+const lastPlain = (channels: ReadonlyArray<Channel>, browser: Browser): Subscription | undefined => {
+  for (let index = channels.length - 1; index >= 0; index--) {
+    const value = channels[index]!.subscriptions.get(browser)?.value
+    if (value !== undefined && isPlain(value)) return value
+  }
+  return undefined
+}
+
+/** Whether it has neither data nor `info`, as most subscriptions, and may be shared. */
 const isPlain = ({ data, info, member }: Subscription): boolean =>
   member === undefined && info === undefined && sizeOf(data) === 0

@@ -49,9 +49,12 @@ describe("BrowserSubscriptions", () => {
       { byBackend: true },
       {}
     ]
+    const values = new Set([first])
     for (const differences of others) {
-      const expected = subscription(differences)
-      expect(add(expected)).toBe(expected)
+      const value = add(subscription(differences))
+      expect(value).toEqual(subscription(differences))
+      expect(values).not.toContain(value)
+      values.add(value)
     }
     const last = add(subscription())
     add(subscription({ data }))
