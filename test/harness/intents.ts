@@ -5,6 +5,7 @@ import { Arbitrary, Result } from "effect"
 import * as JsonText from "../../src/protocol/JsonText.ts"
 import type { Browser, Subscription } from "../../src/server/domain/Browser.ts"
 import * as Permission from "../../src/server/domain/Permission.ts"
+import * as BrowserSubscriptions from "../../src/server/engine/internal/browserSubscriptions.ts"
 import type { Channel } from "../../src/server/engine/internal/channel.ts"
 import * as RulesText from "../../src/server/engine/internal/rulesText.ts"
 import type { VhostState } from "../../src/server/engine/internal/vhostState.ts"
@@ -125,9 +126,9 @@ export const contentOf = (
     membersOf: [...value!.membersOf],
     graces: inGrace(value!).map(({ member, size, uid, until }) => [uid, plain(member?.value), size, until])
   })),
-  browsers: Array.from(subscriptions, ([browser, { channels, dataSize }]) => [
+  browsers: Array.from(subscriptions.channels, ([browser, channels]) => [
     browser.sid,
     [...channels].map(({ name }) => name),
-    dataSize
+    BrowserSubscriptions.dataSizeOf(subscriptions, browser)
   ])
 })

@@ -92,7 +92,7 @@ export interface Subscription {
   /** The user, on private and presence channels. */
   readonly uid: string | undefined
   /** What a backend has said of that user, in the token. */
-  readonly info: ObjectText | undefined
+  readonly info?: ObjectText | undefined
   /** A hidden subscriber receives everything and is never announced or listed. */
   readonly hidden: boolean
   /** A backend has subscribed it, whatever its permission allows. */
@@ -100,7 +100,7 @@ export interface Subscription {
   /** What the browser has sent about itself, for the other subscribers. */
   readonly data: ObjectText
   /** Only of a member, which is a subscriber of a presence channel that is not hidden. */
-  readonly member: Member | undefined
+  readonly member?: Member | undefined
 }
 
 /**

@@ -13,6 +13,7 @@ import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, type StatusError } from "../../protocol/KosmonautError.ts"
 import type { Browser } from "../domain/Browser.ts"
 import type { Permission } from "../domain/Permission.ts"
+import * as BrowserSubscriptions from "./internal/browserSubscriptions.ts"
 import * as Graces from "./internal/graces.ts"
 import { channelOf, type VhostState } from "./internal/vhostState.ts"
 import type { Log, Rejections } from "./Log.ts"
@@ -118,7 +119,7 @@ export const make = (state: VhostState, log: Log): Browsers => {
       Iterable.map(state.browsers.all(), (browser) => ({
         browser,
         uid: state.browsers.uidOf(browser),
-        subscriptions: state.subscriptions.get(browser)?.channels.length ?? 0
+        subscriptions: BrowserSubscriptions.channelsOf(state.subscriptions, browser).length
       })),
     count: () => state.browsers.size(),
     countOwn: () => state.browsers.own(),

@@ -21,6 +21,7 @@ import * as EventLoop from "../../transport/EventLoop.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Part } from "../domain/Listing.ts"
 import type { Permission } from "../domain/Permission.ts"
+import * as BrowserSubscriptions from "./internal/browserSubscriptions.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
 import type { Tap } from "./internal/channel.ts"
@@ -349,7 +350,7 @@ const renew = Effect.fnUntraced(function*(
 ) {
   yield* restrict(state, log, browser, permission)
   let work = 0
-  for (const { name, subscriptions } of [...state.subscriptions.get(browser)?.channels ?? []]) {
+  for (const { name, subscriptions } of [...BrowserSubscriptions.channelsOf(state.subscriptions, browser)]) {
     if (work > Departure.turn) {
       work = 0
       yield* Effect.yieldNow

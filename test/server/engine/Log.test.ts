@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Clock, Deferred, Effect, Exit, Fiber } from "effect"
 import type { Browser } from "../../../src/server/domain/Browser.ts"
+import * as BrowserSubscriptions from "../../../src/server/engine/internal/browserSubscriptions.ts"
 import * as Changes from "../../../src/server/engine/internal/changes.ts"
 import { decide } from "../../../src/server/engine/internal/decisions.ts"
 import * as LocalLog from "../../../src/server/engine/internal/localLog.ts"
@@ -66,14 +67,17 @@ const expectConsistent = (state: VhostState) => {
       new Map([...new Set(uids)].map((uid) => [uid, uids.filter((one) => one === uid).length]))
     )
   }
-  for (const [browser, { channels, dataSize }] of state.subscriptions) {
+  for (const [browser, channels] of state.subscriptions.channels) {
     const own = all.filter((one) => one.browser === browser)
-    expect([channels.length, dataSize]).toEqual([
+    expect([channels.length, BrowserSubscriptions.dataSizeOf(state.subscriptions, browser)]).toEqual([
       own.length,
       own.reduce((sum, { data }) => sum + (data.text === "{}" ? 0 : data.text.length), 0)
     ])
   }
-  expect([...state.subscriptions.keys()].length).toBe(new Set(all.map(({ browser }) => browser)).size)
+  expect(state.subscriptions.channels.size).toBe(new Set(all.map(({ browser }) => browser)).size)
+  expect([...state.subscriptions.dataSizes.keys()].every((browser) => state.subscriptions.channels.has(browser))).toBe(
+    true
+  )
 }
 
 const isChange = (decision: { readonly _tag: string }): decision is Change =>

@@ -307,7 +307,7 @@ describe("A channel that is opened on demand", () => {
       for (const name of kept) ok(channels.close(name))
       world.pass(100_000)
       expect(Effect.runSync(world.open)).toEqual([])
-      expect([state.onDemand, state.subscriptions.size, state.histories.size, state.channels.size]).toEqual([
+      expect([state.onDemand, state.subscriptions.channels.size, state.histories.size, state.channels.size]).toEqual([
         0,
         0,
         0,

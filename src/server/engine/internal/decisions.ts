@@ -23,6 +23,7 @@ import type { Browser, Subscription } from "../../domain/Browser.ts"
 import * as Permission from "../../domain/Permission.ts"
 import * as Journal from "../Journal.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
+import * as BrowserSubscriptions from "./browserSubscriptions.ts"
 import { type Channel, graceOf, isOccupied } from "./channel.ts"
 import * as Graces from "./graces.ts"
 import * as Inboxes from "./inboxes.ts"
@@ -275,7 +276,7 @@ const exceeds = (
   size: number
 ): TooManyRequestsError | undefined => {
   const { limits, subscriptions } = state
-  return (subscriptions.get(browser)?.channels.length ?? 0) >= limits.maxSubscriptions
+  return BrowserSubscriptions.channelsOf(subscriptions, browser).length >= limits.maxSubscriptions
     ? new TooManyRequestsError({ detail: `a browser has at most ${limits.maxSubscriptions} subscriptions` })
     : exceedsData(state, browser, size)
 }
@@ -285,7 +286,7 @@ const exceedsData = (
   browser: Subscription["browser"],
   more: number
 ): TooManyRequestsError | undefined =>
-  (subscriptions.get(browser)?.dataSize ?? 0) + more > limits.browserDataSize
+  BrowserSubscriptions.dataSizeOf(subscriptions, browser) + more > limits.browserDataSize
     ? new TooManyRequestsError({
       detail: `the data of all subscriptions of a browser have at most ${limits.browserDataSize} bytes`
     })

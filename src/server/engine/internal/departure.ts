@@ -11,6 +11,7 @@ import * as JsonText from "../../../protocol/JsonText.ts"
 import * as EventLoop from "../../../transport/EventLoop.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import type { Log } from "../Log.ts"
+import * as BrowserSubscriptions from "./browserSubscriptions.ts"
 import type { Channel } from "./channel.ts"
 import type { VhostState } from "./vhostState.ts"
 
@@ -32,7 +33,7 @@ export const leave = Effect.fnUntraced(function*(
   }
 ) {
   let share: number | undefined
-  for (const channel of [...state.subscriptions.get(browser)?.channels ?? []]) {
+  for (const channel of [...BrowserSubscriptions.channelsOf(state.subscriptions, browser)]) {
     if (which?.from(channel) === false) continue
     // The first one is left in the same step.
     if (share !== undefined && EventLoop.isShareOver(share)) {

@@ -17,6 +17,7 @@ import type { Event } from "../../../protocol/Trigger.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import type { Change, Intent } from "../Log.ts"
 import type { LogEntry, NumberedEvent } from "../SharedLog.ts"
+import * as BrowserSubscriptions from "./browserSubscriptions.ts"
 import * as Changes from "./changes.ts"
 import { decide } from "./decisions.ts"
 import * as Fields from "./fields.ts"
@@ -241,7 +242,7 @@ const identify = ({ state: { browsers } }: Replica, { browser, info, uid }: Oper
 // Its connection is lost, or its node.
 const leave = function*(replica: Replica, browser: Browser, mayReturn: boolean): Generator<void, Outcome> {
   const { own, state: { browsers, subscriptions } } = replica
-  for (const { name: channel } of [...subscriptions.get(browser)?.channels ?? []]) {
+  for (const { name: channel } of [...BrowserSubscriptions.channelsOf(subscriptions, browser)]) {
     commit(replica, { _tag: "Leave", channel, browser, farewell: JsonText.empty, request: undefined, mayReturn })
     yield
   }

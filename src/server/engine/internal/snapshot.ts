@@ -82,7 +82,7 @@ const attendedOf = function*(attended: VhostState["inboxes"]["attended"]) {
 const ordersOf = function*(subscriptions: VhostState["subscriptions"]) {
   const orders: Array<readonly [sid: string, ReadonlyArray<Channel.Channel>]> = []
   let seen = 0
-  for (const [{ sid }, { channels }] of subscriptions) {
+  for (const [{ sid }, channels] of subscriptions.channels) {
     if (channels.length > 1) orders.push([sid, [...channels]])
     if (++seen % step === 0) yield
   }

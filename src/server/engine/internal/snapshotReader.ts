@@ -158,12 +158,12 @@ const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Re
   O: ({ replica: { state } }, reader) => {
     const browser = state.browsers.get(textOf(reader))
     const names = Fields.allOf(reader, textOf)
-    const own = browser && state.subscriptions.get(browser)
+    const own = browser && state.subscriptions.channels.get(browser)
     if (own === undefined) return
     for (const name of names) {
-      const index = own.channels.findIndex((channel) => channel.name === name)
+      const index = own.findIndex((channel) => channel.name === name)
       // In this order from now on.
-      if (index !== -1) own.channels.push(...own.channels.splice(index, 1))
+      if (index !== -1) own.push(...own.splice(index, 1))
     }
   },
   L: ({ replica: { pending } }, reader) => {

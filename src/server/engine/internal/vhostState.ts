@@ -18,7 +18,6 @@ import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
 import * as Inboxes from "./inboxes.ts"
 import type { Lags } from "./lags.ts"
-import { sizeOf } from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
 import { ownText } from "./ownText.ts"
 import * as Rules from "./rules.ts"
@@ -126,7 +125,7 @@ export const make = (
     largest: largestOf(limits),
     channels: new Map(),
     ordered: OrderedList.make(),
-    subscriptions: new Map(),
+    subscriptions: BrowserSubscriptions.make(),
     browsers: BrowserRegistry.make(),
     histories,
     inboxes: Inboxes.make({
@@ -319,9 +318,8 @@ export const updateSubscription = (
   subscription: Subscription
 ): boolean => {
   const entry = channel.subscriptions.get(subscription.browser)
-  const own = state.subscriptions.get(subscription.browser)
-  if (entry?.value === undefined || own === undefined) return false
-  own.dataSize += sizeOf(subscription.data) - sizeOf(entry.value.data)
+  if (entry?.value === undefined) return false
+  BrowserSubscriptions.resize(state.subscriptions, entry.value, subscription)
   entry.value = subscription
   return true
 }

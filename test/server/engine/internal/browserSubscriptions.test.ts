@@ -29,11 +29,15 @@ const channel = (name: string) =>
 
 describe("BrowserSubscriptions", () => {
   it("shares what says the same, and nothing else", () => {
-    const all: BrowserSubscriptions.All = new Map()
-    const add = (differences?: Partial<Subscription>) =>
-      BrowserSubscriptions.add(all, channel("room"), subscription(differences))
-    const first = add()
-    expect(add()).toBe(first)
+    const all = BrowserSubscriptions.make()
+    const add = (added: Subscription) => {
+      const room = channel("room")
+      const value = BrowserSubscriptions.add(all, room, added)
+      room.subscriptions.set(value.browser, { cursor: 0, value })
+      return value
+    }
+    const first = add(subscription())
+    expect(add(subscription())).toBe(first)
     const data = new JsonText.ObjectText(`{"a":1}`)
     const others: ReadonlyArray<Partial<Subscription>> = [
       { browser: { ...browser, sid: "b" } },
@@ -45,23 +49,29 @@ describe("BrowserSubscriptions", () => {
       { byBackend: true },
       {}
     ]
+    const values = new Set([first])
     for (const differences of others) {
-      const expected = subscription(differences)
-      expect(BrowserSubscriptions.add(all, channel("room"), expected)).toBe(expected)
+      const value = add(subscription(differences))
+      expect(value).toEqual(subscription(differences))
+      expect(values).not.toContain(value)
+      values.add(value)
     }
+    const last = add(subscription())
+    add(subscription({ data }))
+    expect(add(subscription())).toBe(last)
   })
 
   it("has the channels in order, and the bytes of all data", () => {
-    const all: BrowserSubscriptions.All = new Map()
+    const all = BrowserSubscriptions.make()
     const channels = ["a", "b", "c"].map(channel)
     const own = channels.map((one, n) =>
       BrowserSubscriptions.add(all, one, subscription({ data: new JsonText.ObjectText(`{"n":${n}}`) }))
     )
     BrowserSubscriptions.remove(all, channels[1]!, own[1]!)
-    expect(all.get(browser)).toMatchObject({ dataSize: 14 })
-    expect(all.get(browser)?.channels.map(({ name }) => name)).toEqual(["a", "c"])
+    expect(BrowserSubscriptions.dataSizeOf(all, browser)).toBe(14)
+    expect(BrowserSubscriptions.channelsOf(all, browser).map(({ name }) => name)).toEqual(["a", "c"])
     BrowserSubscriptions.remove(all, channels[0]!, own[0]!)
     BrowserSubscriptions.remove(all, channels[2]!, own[2]!)
-    expect(all.size).toBe(0)
+    expect([all.channels.size, all.dataSizes.size]).toEqual([0, 0])
   })
 })
