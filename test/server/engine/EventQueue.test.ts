@@ -112,6 +112,6 @@ describe("the queue of a single broker", () => {
       first.grant("events", 1)
       yield* TestClock.adjust("1 second")
       first.queue.requeueDue()
-      expect(changes.at(-1)).toEqual({ ...entryOf(stored), attempts: 1 })
+      expect(changes.at(-1)).toEqual({ ...entryOf(stored), attempts: 1, failures: 0, losses: 0 })
     }))
 })

@@ -334,6 +334,8 @@ describe("SqliteStore", () => {
       )
       earlier.exec(`pragma application_id = ${0x4b_6f_73_6d}; ${version > 1 ? "update Event set losses = 0" : ""}`)
       earlier.close()
+      // At first they were not counted.
+      const losses = { losses: version > 1 ? 0 : undefined }
       const written = [log("/a", 5), channel("/a", "room", 3), broadcast("/a", 4, 1)]
       yield* Effect.scoped(Effect.flatMap(SqliteStore.make({ directory }), (store) => store.write(written.map(put))))
       const store = yield* SqliteStore.make({ directory })
@@ -341,8 +343,8 @@ describe("SqliteStore", () => {
         vhost("/a"),
         ...written,
         channel("/a", "hall"),
-        { ...event("/b", 2), id: "2", json: "{\"e\":{}}" } as Entry,
-        { ...event("/a", 3), id: "1", json: "{\"e\":{}}", attempts: 3, failures: 2, losses: 0 } as Entry
+        { ...event("/b", 2), ...losses, id: "2", json: "{\"e\":{}}" } as Entry,
+        { ...event("/a", 3), ...losses, id: "1", json: "{\"e\":{}}", attempts: 3, failures: 2 } as Entry
       ]))
     }))
 

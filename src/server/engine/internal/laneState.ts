@@ -70,8 +70,12 @@ export const next = (
   return next
 }
 
-/** Records a delivery. */
-export const recordDelivery = (lane: LaneState, event: QueuedEvent.Event): void => {
+/** Counts and records a delivery. */
+export const beginDelivery = (lane: LaneState, event: QueuedEvent.Event): void => {
+  event.isDelivered = true
+  event.attempts++
+  lane.unacked.count++
+  lane.unacked.size += event.size
   const { journal } = lane
   if (journal === undefined) return
   const isFirst = event.attempts === 1 && event.stored === undefined && event.number > lane.delivered

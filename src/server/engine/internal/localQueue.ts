@@ -250,11 +250,7 @@ const deliverAll = (state: State): void => {
       respond(state, event, expired)
       continue
     }
-    event.isDelivered = true
-    event.attempts++
-    lane.unacked.count++
-    lane.unacked.size += event.size
-    LaneStates.recordDelivery(lane, event)
+    LaneStates.beginDelivery(lane, event)
     state.options.deliver(event)
   }
   state.isDelivering = false
