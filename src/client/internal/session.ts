@@ -90,7 +90,6 @@ export const open = Effect.fnUntraced(function*(
   const intake = makeIntake(options, outbound, clock)
   const liveness = makeLiveness(AwakeClock.make(clock), options)
 
-  const read = Effect.flatMap(liveness.reading(connection.pull), (messages) => receiveAll(intake, messages))
   // A heartbeat that cannot be sent does not end the session: received messages are still read, and then reading fails.
   const heartbeat = Effect.delay(
     Effect.suspend(() => {
@@ -105,7 +104,7 @@ export const open = Effect.fnUntraced(function*(
     outbound,
     acknowledges: intake.acknowledges,
     run: Effect.raceAllFirst([
-      Effect.forever(read, { disableYield: true }),
+      readAll(connection, intake, liveness),
       Effect.forever(heartbeat),
       outbound.defect,
       liveness.watch
@@ -113,15 +112,21 @@ export const open = Effect.fnUntraced(function*(
   }
 })
 
-const receiveAll = Effect.fnUntraced(function*(
+const readAll = Effect.fnUntraced(function*(
+  { pull }: Transport.Connection,
   intake: ReturnType<typeof makeIntake>,
-  messages: ReadonlyArray<Transport.Message>
+  liveness: ReturnType<typeof makeLiveness>
 ) {
-  for (const { frames } of messages) {
-    const rest = intake.receive(frames)
-    if (rest !== undefined) yield* rest
+  for (;;) {
+    liveness.waitsUnsafe()
+    const messages = yield* pull
+    liveness.receivedUnsafe()
+    for (const { frames } of messages) {
+      const rest = intake.receive(frames)
+      if (rest !== undefined) yield* rest
+    }
+    intake.flushUnsafe()
   }
-  intake.flushUnsafe()
 })
 
 const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }: Options) => {
@@ -129,14 +134,14 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
   // Since when nothing was received, while reading.
   let silentSince: number | undefined
   return {
-    reading: <A, E>(pull: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      Effect.suspend(() => {
-        silentSince = clock.nowUnsafe()
-        return Effect.map(pull, (messages) => {
-          silentSince = undefined
-          return messages
-        })
-      }),
+    /** It waits for messages. */
+    waitsUnsafe: (): void => {
+      silentSince = clock.nowUnsafe()
+    },
+    /** They have come. */
+    receivedUnsafe: (): void => {
+      silentSince = undefined
+    },
     watch: Effect.gen(function*() {
       for (;;) {
         const left = silentSince === undefined ? timeout : silentSince + timeout - clock.nowUnsafe()
