@@ -12,7 +12,6 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
-import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { FromClient, type FromServer, type ReadyOptions } from "../../protocol/Command.ts"
@@ -123,7 +122,9 @@ const readAll = Effect.fnUntraced(function*(
     liveness.receivedUnsafe()
     for (const { frames } of messages) {
       const rest = intake.receive(frames)
-      if (rest !== undefined) yield* rest
+      if (rest === undefined) continue
+      intake.flushUnsafe()
+      yield* rest
     }
     intake.flushUnsafe()
   }
@@ -166,7 +167,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
   let count = 0
 
   const reportError = (error: ProtocolError) =>
-    Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), Queue.offer(inbox, Result.fail(error)))
+    Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), inbox.offer(Result.fail(error)))
 
   const arrive = ({ delivery, json, origin }: Extract<FromServer, { _tag: "Trigger" }>) => {
     const delivered = delivery && deliveries.arrivedUnsafe(delivery, outbound)
@@ -192,7 +193,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
       delivery: delivered
     })
     // If there is no room it waits for some, and nothing is read meanwhile.
-    return Queue.offerUnsafe(inbox, item) ? undefined : Queue.offer(inbox, item)
+    return inbox.offerUnsafe(item) ? undefined : inbox.offer(item)
   }
 
   // What is still to be done, if anything: most events are just put into the inbox.
@@ -222,7 +223,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
   return {
     receive,
     /** Handlers begin with what has arrived, now and not in the next turn of the event loop. */
-    flushUnsafe: () => Queue.flushUnsafe(inbox),
+    flushUnsafe: inbox.flushUnsafe,
     acknowledges: () => acknowledges
   }
 }
