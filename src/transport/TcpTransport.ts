@@ -130,12 +130,12 @@ const checkFingerprint = (fingerprint: string | undefined): Result.Result<void, 
 /** A TCP connection that carries lists of frames. */
 interface FrameStream extends FrameReader.FrameReader {
   /** Begins to write at once. */
-  readonly writeUnsafe: (bytes: Uint8Array, settled: (error?: ConnectionError) => void) => void
+  readonly writeUnsafe: (text: string, settled: (error?: ConnectionError) => void) => void
 }
 
 // The identity stands before the first message, and no message has an envelope.
 const plain = (id: string, name: string, { pull, writeUnsafe }: FrameStream): Connection => {
-  let prefix: Frame.Frames = [name, ""]
+  let prefix = `${name}\n\n`
   let size = 0
   return {
     id,
@@ -147,11 +147,14 @@ const plain = (id: string, name: string, { pull, writeUnsafe }: FrameStream): Co
       (frames): Message => ({ envelope: "", frames }),
       (error) => size < Hints.largeForTheOriginal ? error : Hints.maybeTooLarge(error, size)
     ),
-    sendUnsafe: ([first, ...others], settled) => {
-      const bytes = Frame.encodeAll([[...prefix, ...first.frames], ...others.map(({ frames }) => frames)])
-      prefix = []
-      size = bytes.length
-      writeUnsafe(bytes, settled)
+    sendUnsafe: (messages, settled) => {
+      let text = prefix
+      for (const { frames } of messages) text += Frame.textOf(frames)
+      prefix = ""
+      // A character has at most three bytes, so that most messages need not be counted.
+      const isSmall = messages.length > 1 || text.length * 3 < Hints.largeForTheOriginal
+      size = isSmall ? 0 : Frame.byteLength(text)
+      writeUnsafe(text, settled)
     }
   }
 }
@@ -164,8 +167,11 @@ const pipelined = (id: string, { pull, writeUnsafe }: FrameStream): Connection =
   batches: () => true,
   enough: Infinity,
   pull: pull(([envelope = "", ...frames]) => ({ envelope, frames })),
-  sendUnsafe: (messages, settled) =>
-    writeUnsafe(Frame.encodeAll(messages.map(({ envelope, frames }) => [envelope, ...frames])), settled)
+  sendUnsafe: (messages, settled) => {
+    let text = ""
+    for (const { envelope, frames } of messages) text += `${envelope}\n${Frame.textOf(frames)}`
+    writeUnsafe(text, settled)
+  }
 })
 
 // Offers to keep the connection. The original takes that for a bad request, and executes nothing. Until the offer is answered
@@ -174,7 +180,7 @@ const offer = Effect.fnUntraced(
   function*(name: string, { pull, writeUnsafe }: FrameStream, address: string, openTimeout: Duration.Duration) {
     yield* Effect.callback<void, ConnectionError>((resume) =>
       writeUnsafe(
-        Frame.encode([name, Batch.marker]),
+        Frame.textOf([name, Batch.marker]),
         (error) => resume(error === undefined ? Effect.void : Effect.fail(error))
       )
     )
@@ -204,10 +210,10 @@ const open = Effect.fnUntraced(function*(options: {
   const { pull } = yield* FrameReader.make({ socket, address, maxMessageSize })
   return {
     pull,
-    writeUnsafe: (bytes, settled) =>
+    writeUnsafe: (text, settled) =>
       TcpSocket.writeUnsafe(
         socket,
-        bytes,
+        text,
         (cause) => settled(cause && new ConnectionError({ reason: new ConnectionClosedError({ address, cause }) }))
       )
   }

@@ -62,11 +62,11 @@ export const openWith = Effect.fnUntraced(function*<S extends Net.Socket>({ open
   return socket
 })
 
-/** Begins to write at once. `settled` is called once: when more may be written, or with the error. */
-export const writeUnsafe = (socket: Net.Socket, bytes: Uint8Array, settled: (error?: Error) => void): void => {
+/** Begins to write a text at once, as UTF-8. `settled` is called once: when more may be written, or with the error. */
+export const writeUnsafe = (socket: Net.Socket, text: string, settled: (error?: Error) => void): void => {
   if (!socket.writable) return settled(new Error("The connection has ended"))
   // Without a callback of its own a write that is accepted needs nothing more.
-  if (socket.write(bytes)) return settled()
+  if (socket.write(text)) return settled()
   const end = (error?: Error) => {
     socket.off("drain", onDrain).off("close", onClose)
     settled(error)
