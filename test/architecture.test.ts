@@ -86,6 +86,7 @@ const nodeOnly = [
   "transport/Strangers.ts",
   "transport/internal/backendServer.ts",
   "transport/internal/reader.ts",
+  "transport/internal/frameReader.ts",
   "transport/internal/writer.ts",
   "transport/internal/zmqSocket.ts",
   "transport/internal/tcpSocket.ts",

@@ -7,16 +7,16 @@ import { readFileSync } from "node:fs"
 import { assert, beforeAll, describe, it } from "vitest"
 
 const effect = ["effect"]
-const sockets = [...effect, "@effect/platform-node", "@effect/platform-node-shared"]
+const servers = [...effect, "@effect/platform-node", "@effect/platform-node-shared"]
 
 /** The packages that each door loads. Not among them are zeromq, redis, jose and tweetnacl, which are loaded when they are used. */
 const doors: Record<string, ReadonlyArray<string>> = {
   "./script": [],
   "./events": effect,
   "./browser": effect,
-  ".": sockets,
+  ".": effect,
   "./testing": [...effect, "re2js"],
-  "./server": [...sockets, "re2js", "ws"]
+  "./server": [...servers, "re2js", "ws"]
 }
 
 /** The parts of Effect that take long, and that nothing but the command line and the admin port need. */

@@ -25,6 +25,7 @@
  * @since 0.1.0
  */
 
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -56,7 +57,7 @@ import * as Consumers from "./internal/consumers.ts"
 import type { Delivered } from "./internal/deliveries.ts"
 import { MaxResponseSize, Reply, replyUntyped, withinDeadline } from "./internal/handledRequest.ts"
 import * as Handler from "./internal/handler.ts"
-import type { Item } from "./internal/inbox.ts"
+import type { Inbox, Item } from "./internal/inbox.ts"
 import * as Listenings from "./internal/listener.ts"
 import { resolve } from "./internal/target.ts"
 import { make as makeMessage } from "./Message.ts"
@@ -242,7 +243,7 @@ export const make = Effect.fnUntraced(function*(
         const { connection, inbox } = yield* open({ lifecycle, responses: false, state })
         const unacked = new Set<Delivered>()
         yield* Effect.addFinalizer(() => Consumers.release({ connection, inbox, unacked }, drainTimeout))
-        return Stream.flattenIterable(Stream.mapEffect(Stream.fromQueue(inbox), (item) => deliver(item, unacked)))
+        return Stream.flattenIterable(Stream.mapEffect(itemsOf(inbox), (item) => deliver(item, unacked)))
       })),
     state,
     changes
@@ -340,6 +341,8 @@ export const layerConfig = (
   options: ConfigOptions
 ): Layer.Layer<Worker, InvalidEndpointError | InvalidOptionError | Config.ConfigError, Transport> =>
   Layer.effect(Worker, Effect.flatMap(unwrap<Options, "reconnect">(options, "reconnect"), make))
+
+const itemsOf = ({ take }: Inbox) => Stream.fromPull(Effect.succeed(Effect.map(take, Arr.of)))
 
 const defaultPrefetch = 128
 const largestPrefetch = 512

@@ -40,13 +40,11 @@ export const envelopeSize = 256
 export const encode = (frames: Frames): Uint8Array => encoder.encode(textOf(frames))
 
 /**
- * The bytes of messages over classic TCP, one after the other.
+ * The text of a message over classic TCP, whose bytes are UTF-8.
  *
  * @since 0.1.0
  */
-export const encodeAll = (messages: ReadonlyArray<Frames>): Uint8Array => encoder.encode(messages.map(textOf).join(""))
-
-const textOf = (frames: Frames): string => {
+export const textOf = (frames: Frames): string => {
   let text = ""
   for (const frame of frames) text += `${frame}\n`
   return `${text}\r\n\r\n`

@@ -186,8 +186,11 @@ const restart = (): void => {
 const end = (): void => {
   finishTurn()
   if (!isNeeded()) return
+  restart()
+  if (first.length > 0) callFirst()
+  if (state.isFinished || !isNeeded()) return
   begin()
-  callAll()
+  callOthers()
   if (isNeeded()) return
   // Another turn with nothing to do would cost a round of the event loop.
   clearImmediate(state.next)
@@ -201,14 +204,15 @@ const finishTurn = (): void => {
   measure()
 }
 
-const callAll = (): void => {
-  if (first.length > 0) {
-    for (const task of first.splice(0)) task()
-    rest()
-    measure()
-    if (state.isFinished) return
-    restart()
-  }
+// Mostly they are all there is to do. So they have no next turn to be set up, unless they begin one.
+const callFirst = (): void => {
+  for (const task of first.splice(0)) task()
+  rest()
+  measure()
+  if (!state.isFinished) restart()
+}
+
+const callOthers = (): void => {
   // Those that come meanwhile have the next turn.
   const count = waiting.length
   let done = 0

@@ -12,17 +12,16 @@
  * @since 0.1.0
  */
 
-import * as Arr from "effect/Array"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as Socket from "effect/socket/Socket"
+import type { Socket } from "node:net"
 import { type Endpoint, parseFingerprint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
-import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Identity from "../protocol/Identity.ts"
 import {
   ConnectionClosedError,
@@ -30,11 +29,11 @@ import {
   ConnectionRefusedError,
   ConnectionTimeoutError,
   InvalidOptionError,
-  MalformedMessageError,
   UntrustedBrokerError
 } from "../protocol/KosmonautError.ts"
 import { integer } from "../protocol/Options.ts"
 import * as Batch from "./internal/batch.ts"
+import * as FrameReader from "./internal/frameReader.ts"
 import * as Hints from "./internal/hints.ts"
 import * as TcpSocket from "./internal/tcpSocket.ts"
 import * as TlsSocket from "./internal/tlsSocket.ts"
@@ -92,11 +91,11 @@ export const make = (options: Options = {}): Transport["Service"] => {
     connect: Effect.fnUntraced(function*(endpoint, { kind, pipelines = true }) {
       const stream = yield* open({ endpoint, openTimeout, maxMessageSize, tls: options.tls ?? {} })
       const id = SecureRandom.uuidV4Unsafe()
-      const identity = Identity.encode(Identity.make(kind, endpoint, id))
-      if (kind !== "req" || !pipelines) return plain(id, identity, stream)
-      return (yield* offer(identity, stream, endpoint.address, openTimeout))
+      const name = Identity.encode(Identity.make(kind, endpoint, id))
+      if (kind !== "req" || !pipelines) return plain(id, name, stream)
+      return (yield* offer(name, stream, endpoint.address, openTimeout))
         ? pipelined(id, stream)
-        : plain(id, identity, stream)
+        : plain(id, name, stream)
     })
   })
 }
@@ -129,15 +128,14 @@ const checkFingerprint = (fingerprint: string | undefined): Result.Result<void, 
     )
 
 /** A TCP connection that carries lists of frames. */
-interface FrameStream {
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Frame.Frames>, ConnectionError>
+interface FrameStream extends FrameReader.FrameReader {
   /** Begins to write at once. */
-  readonly writeUnsafe: (bytes: Uint8Array, settled: (error?: ConnectionError) => void) => void
+  readonly writeUnsafe: (text: string, settled: (error?: ConnectionError) => void) => void
 }
 
 // The identity stands before the first message, and no message has an envelope.
-const plain = (id: string, identity: string, { pull, writeUnsafe }: FrameStream): Connection => {
-  let prefix: Frame.Frames = [identity, ""]
+const plain = (id: string, name: string, { pull, writeUnsafe }: FrameStream): Connection => {
+  let prefix = `${name}\n\n`
   let size = 0
   return {
     id,
@@ -145,15 +143,18 @@ const plain = (id: string, identity: string, { pull, writeUnsafe }: FrameStream)
     isKosmonaut: () => false,
     batches: () => true,
     enough: Infinity,
-    pull: Effect.mapError(
-      Effect.map(pull, Arr.map((frames): Message => ({ envelope: "", frames }))),
+    pull: pull(
+      (frames): Message => ({ envelope: "", frames }),
       (error) => size < Hints.largeForTheOriginal ? error : Hints.maybeTooLarge(error, size)
     ),
-    sendUnsafe: ([first, ...others], settled) => {
-      const bytes = Frame.encodeAll([[...prefix, ...first.frames], ...others.map(({ frames }) => frames)])
-      prefix = []
-      size = bytes.length
-      writeUnsafe(bytes, settled)
+    sendUnsafe: (messages, settled) => {
+      let text = prefix
+      for (const { frames } of messages) text += Frame.textOf(frames)
+      prefix = ""
+      // A character has at most three bytes, so that most messages need not be counted.
+      const isSmall = messages.length > 1 || text.length * 3 < Hints.largeForTheOriginal
+      size = isSmall ? 0 : Frame.byteLength(text)
+      writeUnsafe(text, settled)
     }
   }
 }
@@ -165,22 +166,25 @@ const pipelined = (id: string, { pull, writeUnsafe }: FrameStream): Connection =
   isKosmonaut: () => true,
   batches: () => true,
   enough: Infinity,
-  pull: Effect.map(pull, Arr.map(([envelope = "", ...frames]) => ({ envelope, frames }))),
-  sendUnsafe: (messages, settled) =>
-    writeUnsafe(Frame.encodeAll(messages.map(({ envelope, frames }) => [envelope, ...frames])), settled)
+  pull: pull(([envelope = "", ...frames]) => ({ envelope, frames })),
+  sendUnsafe: (messages, settled) => {
+    let text = ""
+    for (const { envelope, frames } of messages) text += `${envelope}\n${Frame.textOf(frames)}`
+    writeUnsafe(text, settled)
+  }
 })
 
 // Offers to keep the connection. The original takes that for a bad request, and executes nothing. Until the offer is answered
 // no request is sent.
 const offer = Effect.fnUntraced(
-  function*(identity: string, { pull, writeUnsafe }: FrameStream, address: string, openTimeout: Duration.Duration) {
+  function*(name: string, { pull, writeUnsafe }: FrameStream, address: string, openTimeout: Duration.Duration) {
     yield* Effect.callback<void, ConnectionError>((resume) =>
       writeUnsafe(
-        Frame.encode([identity, Batch.marker]),
+        Frame.textOf([name, Batch.marker]),
         (error) => resume(error === undefined ? Effect.void : Effect.fail(error))
       )
     )
-    const [answer] = yield* Effect.timeoutOrElse(pull, {
+    const [answer] = yield* Effect.timeoutOrElse(pull(identity), {
       duration: openTimeout,
       orElse: () =>
         Effect.fail(new ConnectionError({ reason: new ConnectionTimeoutError({ address, cause: Hints.silent }) }))
@@ -194,12 +198,6 @@ const offer = Effect.fnUntraced(
   )
 )
 
-const errorsAt =
-  (address: string) => (Reason: typeof ConnectionRefusedError | typeof ConnectionClosedError) => (cause: unknown) =>
-    new ConnectionError({
-      reason: new Reason({ address, cause: Socket.isSocketError(cause) ? systemError(cause) : cause })
-    })
-
 // It ends with its scope, after all that was written is flushed.
 const open = Effect.fnUntraced(function*(options: {
   readonly endpoint: Endpoint
@@ -207,75 +205,38 @@ const open = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
   readonly tls: TlsOptions
 }): Effect.fn.Return<FrameStream, ConnectionError, Scope.Scope> {
-  const { address } = options.endpoint
-  const error = errorsAt(address)
-  const socket = yield* socketOf(options)
-  const reader = yield* Effect.mapError(
-    socket.reader,
-    options.endpoint.scheme === "wr+tcp" ? error(ConnectionRefusedError) : refusedOverTls(address)
-  )
-  const parse = makeParser(options.maxMessageSize)
-
-  const pull: FrameStream["pull"] = Effect.gen(function*() {
-    for (;;) {
-      const parsed = parse(yield* Effect.mapError(reader.pull, error(ConnectionClosedError)))
-      if (Result.isFailure(parsed)) {
-        return yield* new ConnectionError({ reason: new MalformedMessageError({ address, cause: parsed.failure }) })
-      }
-      if (Arr.isReadonlyArrayNonEmpty(parsed.success)) return parsed.success
-    }
-  })
+  const { endpoint: { address }, maxMessageSize } = options
+  const socket = yield* openSocket(options)
+  const { pull } = yield* FrameReader.make({ socket, address, maxMessageSize })
   return {
     pull,
-    writeUnsafe: (bytes, settled) =>
-      socket.writeUnsafe(bytes, (cause) => settled(cause && error(ConnectionClosedError)(cause)))
+    writeUnsafe: (text, settled) =>
+      TcpSocket.writeUnsafe(
+        socket,
+        text,
+        (cause) => settled(cause && new ConnectionError({ reason: new ConnectionClosedError({ address, cause }) }))
+      )
   }
 })
 
-const socketOf = ({ endpoint, openTimeout, tls }: {
+const openSocket = ({ endpoint, openTimeout, tls }: {
   readonly endpoint: Endpoint
   readonly openTimeout: Duration.Duration
   readonly tls: TlsOptions
-}): Effect.Effect<TcpSocket.TcpSocket> => {
-  const address = { host: endpoint.host.replace(/^\[|\]$/g, ""), port: endpoint.port, openTimeout }
-  if (endpoint.scheme === "wr+tcp") return TcpSocket.make(address)
+}): Effect.Effect<Socket, ConnectionError, Scope.Scope> => {
+  const refused = refusedAt(endpoint.address, endpoint.scheme === "wrs+tcp")
+  const address = { host: endpoint.host.replace(/^\[|\]$/g, ""), port: endpoint.port, openTimeout, refused }
+  if (endpoint.scheme === "wr+tcp") return TcpSocket.open(address)
   const fingerprint = parseFingerprint(tls.fingerprint ?? endpoint.fingerprint ?? "")
-  return TlsSocket.make({ ...address, trust: { ...tls, fingerprint } })
+  return TlsSocket.open({ ...address, trust: { ...tls, fingerprint } })
 }
 
-const refusedOverTls = (address: string) => (error: Socket.SocketError): ConnectionError => {
-  const cause = systemError(error)
+const refusedAt = (address: string, isTls: boolean) => (error: Error): ConnectionError => {
+  // Of a host with several addresses, each of which has failed.
+  const cause = error instanceof AggregateError ? error.errors.at(-1) : error
   return new ConnectionError({
     reason: cause instanceof TlsSocket.CertificateError
       ? new UntrustedBrokerError({ address, cause })
-      : new ConnectionRefusedError({ address, cause: Hints.ofTls(cause) })
+      : new ConnectionRefusedError({ address, cause: isTls ? Hints.ofTls(cause) : cause })
   })
 }
-
-// Reads messages. What cannot be read is explained, if the first bytes show what the peer is.
-const makeParser = (maxMessageSize: number) => {
-  const parser = FrameParser.make(maxMessageSize)
-  let isFirst = true
-  return (chunks: ReadonlyArray<string | Uint8Array>): Result.Result<ReadonlyArray<Frame.Frames>, Error> => {
-    const messages: Array<Frame.Frames> = []
-    for (const chunk of chunks) {
-      const bytes = typeof chunk === "string" ? encoder.encode(chunk) : chunk
-      const stranger = isFirst ? Hints.stranger(bytes) : undefined
-      isFirst = false
-      if (stranger !== undefined) return Result.fail(stranger)
-      const parsed = parser.push(bytes)
-      if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
-      messages.push(...parsed.success)
-    }
-    return Result.succeed(messages)
-  }
-}
-
-// The system's own error, which has more detail than that reading failed.
-const systemError = ({ reason }: Socket.SocketError): unknown => {
-  if (!("cause" in reason)) return undefined
-  // Of a host with several addresses, each of which has failed.
-  return reason.cause instanceof AggregateError ? reason.cause.errors.at(-1) : reason.cause
-}
-
-const encoder = new TextEncoder()

@@ -13,7 +13,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
-import * as Queue from "effect/Queue"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -90,7 +89,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.void
-        : Effect.andThen(Queue.failCause(inbox, cause), Deferred.failCause(failed, cause))
+        : Effect.andThen(Effect.sync(() => inbox.failUnsafe(cause)), Deferred.failCause(failed, cause))
     ),
     Effect.ensuring(SubscriptionRef.set(state, ConnectionState.Idle())),
     Effect.forkScoped

@@ -114,7 +114,7 @@ const open = Effect.fnUntraced(function*(self: Self) {
     return attach(self, yield* Scope.provide(singleConnections(self), scope), undefined)
   }
   attach(self, connection, own)
-  yield* Effect.forever(Effect.flatMap(connection.pull, self.exchange.respond), { disableYield: true }).pipe(
+  yield* readAll(connection, self.exchange).pipe(
     Effect.catchCause((cause) =>
       Effect.sync(() => {
         if (state.current?.outlet === connection) end(self, causeOf(cause, options.endpoint.address))
@@ -124,6 +124,10 @@ const open = Effect.fnUntraced(function*(self: Self) {
     Effect.forkIn(scope)
   )
   return connection
+})
+
+const readAll = Effect.fnUntraced(function*({ pull }: Connection, { respond }: Exchange.Exchange) {
+  for (;;) yield* respond(yield* pull)
 })
 
 const singleConnections = ({ exchange, options: { endpoint, transport } }: Self) =>

@@ -9,14 +9,12 @@
  * If the connection has failed for good, it stops in the same way, and at once: handlers that are running have `drainTimeout` then, too.
  */
 
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
-import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { UnauthorizedError, UntrustedBrokerError } from "../../protocol/KosmonautError.ts"
@@ -70,18 +68,14 @@ const makeConsumer = <E, R>(
   let draining = false
 
   // `Done` is the end of the inbox only here; a handler that fails with a `Done` has failed.
-  const next = Effect.catchTag(Queue.take(inbox), "Done", () => Effect.undefined)
-  // Mostly one is there, and no step of the fiber is needed to take it.
-  const takeUnsafe = () => {
-    const taken = Queue.takeUnsafe(inbox)
-    return taken !== undefined && Exit.isSuccess(taken) ? taken.value : undefined
-  }
+  const next = Effect.catchTag(inbox.take, "Done", () => Effect.undefined)
   const end = Effect.sync(() => {
     if (--inFlight === 0) idle.openUnsafe()
   })
   const run = Effect.gen(function*() {
     for (;;) {
-      const item = takeUnsafe() ?? (yield* next)
+      // Mostly one is there, and no step of the fiber is needed to take it.
+      const item = inbox.takeUnsafe() ?? (yield* next)
       if (item === undefined) return
       if (draining && releaseUnsafe(item)) continue
       if (!beginUnsafe(item)) continue
@@ -103,6 +97,8 @@ const makeConsumer = <E, R>(
   }
 }
 
+const ended = Cause.fail(Cause.Done())
+
 interface Draining {
   readonly connection: Connection
   readonly inbox: Inbox
@@ -118,21 +114,21 @@ const drain = Effect.fnUntraced(function*(
   consumer.drainUnsafe()
   const acknowledges = yield* connection.pause
   if (acknowledges) {
-    const waiting = yield* Effect.orElseSucceed(Queue.clear(inbox), () => [])
-    waiting.forEach(releaseUnsafe)
+    inbox.clearUnsafe().forEach(releaseUnsafe)
     yield* consumer.idle
   }
   yield* connection.quit
   if (acknowledges) {
     // When the broker's response comes, it has received the acks, too.
     yield* connection.ended
-    yield* Queue.end(inbox)
+    inbox.failUnsafe(ended)
   } else if (!hasFailed) {
     // The original does not answer.
     yield* Effect.raceFirst(connection.ended, allHandled(consumer, inbox))
-    yield* Queue.end(inbox)
+    inbox.failUnsafe(ended)
   } else {
-    yield* Queue.shutdown(inbox)
+    inbox.clearUnsafe()
+    inbox.failUnsafe(ended)
   }
   yield* Fiber.awaitAll(consumers)
 })
@@ -149,8 +145,7 @@ export const release = (
     const acknowledges = yield* connection.pause
     for (const delivery of unacked) delivery.releaseUnsafe()
     unacked.clear()
-    const waiting = yield* Effect.orElseSucceed(Queue.clear(inbox), () => [])
-    waiting.forEach(releaseUnsafe)
+    inbox.clearUnsafe().forEach(releaseUnsafe)
     yield* connection.quit
     // When the broker's response comes, it has received the acks, too.
     if (acknowledges) yield* connection.ended
@@ -161,7 +156,7 @@ const allHandled = (consumer: Draining["consumer"], inbox: Inbox): Effect.Effect
   Effect.gen(function*() {
     yield* consumer.idle
     yield* Effect.sleep(onTheirWay)
-    if (consumer.inFlight() > 0 || Queue.sizeUnsafe(inbox) > 0) yield* allHandled(consumer, inbox)
+    if (consumer.inFlight() > 0 || inbox.size() > 0) yield* allHandled(consumer, inbox)
   })
 
 const giveUp = Effect.fnUntraced(function*(
@@ -171,7 +166,7 @@ const giveUp = Effect.fnUntraced(function*(
   const inFlight = consumer.inFlight()
   connection.abandonUnsafe()
   yield* Effect.timeoutOption(connection.quit, lastStep)
-  const queued = Queue.sizeUnsafe(inbox)
+  const queued = inbox.size()
   if (inFlight + queued > 0) {
     yield* Effect.logWarning(
       `Stopped after ${Duration.format(drainTimeout)}: interrupting ${inFlight} that were being handled, ` +

@@ -78,27 +78,27 @@ export const withinDeadline = <A, E, R>(
 ): Effect.Effect<A | Expired, E, R> =>
   Effect.withFiber((fiber) => {
     const left = deadline - now(fiber.getRef(Clock.Clock))
-    return left <= 0 ? expired(event) : within(event, left, handler)
+    return left <= 0 ? expired(event) : within(event, left, handler, fiber.context as Context.Context<R>)
   })
 
+// The handler has a fiber of its own, which can be interrupted alone. One that never waits ends in the step that begins it: it has no
+// timer, which would cost more than most handlers.
 const within = <A, E, R>(
   event: string,
   left: number,
-  handler: Effect.Effect<A, E, R>
-): Effect.Effect<A | Expired, E, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkChild(restore(handler), { startImmediately: true }), (fiber) => {
-      // One that never waited has ended already, and a timer would cost more than it did.
-      const exit = fiber.pollUnsafe()
-      return exit ?? Effect.onInterrupt(
-        restore(Effect.timeoutOrElse(Fiber.join(fiber), {
-          duration: Duration.millis(left),
-          orElse: () => Effect.andThen(Fiber.interrupt(fiber), expired(event))
-        })),
-        () => Fiber.interrupt(fiber)
-      )
-    })
-  )
+  handler: Effect.Effect<A, E, R>,
+  context: Context.Context<R>
+): Effect.Effect<A | Expired, E> =>
+  Effect.uninterruptibleMask((restore) => {
+    const fiber = Effect.runForkWith(context)(handler)
+    return fiber.pollUnsafe() ?? Effect.onInterrupt(
+      restore(Effect.timeoutOrElse(Fiber.join(fiber), {
+        duration: Duration.millis(left),
+        orElse: () => Effect.andThen(Fiber.interrupt(fiber), expired(event))
+      })),
+      () => Fiber.interrupt(fiber)
+    )
+  })
 
 const expired = (event: string): Effect.Effect<Expired> =>
   Effect.suspend(() => {

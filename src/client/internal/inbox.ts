@@ -3,7 +3,10 @@
  */
 
 import type * as Cause from "effect/Cause"
-import type * as Queue from "effect/Queue"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as MutableList from "effect/MutableList"
 import type * as Result from "effect/Result"
 import type { MessageDecodeError, UnauthorizedError, UntrustedBrokerError } from "../../protocol/KosmonautError.ts"
 import type { Event, Origin } from "../../protocol/Trigger.ts"
@@ -28,5 +31,85 @@ export interface Arrived {
 /** What arrives. */
 export type Item = Result.Result<Arrived, ProtocolError>
 
+/** Why it has ended: as the worker's connection has, or because nothing more comes. */
+export type End = UnauthorizedError | UntrustedBrokerError | Cause.Done
+
 /** Items in the order of their arrival. It ends with the worker's connection, or fails with its error. */
-export type Inbox = Queue.Queue<Item, UnauthorizedError | UntrustedBrokerError | Cause.Done>
+export interface Inbox {
+  /** Adds an item, for whom `flushUnsafe` then wakes; `false` if there is no room. Ignored after the end. */
+  readonly offerUnsafe: (item: Item) => boolean
+  /** Adds an item when there is room. */
+  readonly offer: (item: Item) => Effect.Effect<void>
+  /** Passes items to those who wait for one. They begin in this step. */
+  readonly flushUnsafe: () => void
+  /** The next item, if there is one. */
+  readonly takeUnsafe: () => Item | undefined
+  /** Waits for the next item. Fails after the last one if it has ended. */
+  readonly take: Effect.Effect<Item, End>
+  /** Removes all items. */
+  readonly clearUnsafe: () => ReadonlyArray<Item>
+  readonly size: () => number
+  /** Ends when all items are taken. */
+  readonly failUnsafe: (cause: Cause.Cause<End>) => void
+}
+
+/** Makes an inbox with room for so many items. */
+export const make = (capacity: number): Inbox => {
+  const items = MutableList.make<Item>()
+  // The last one to wait is the first to go on: what it needs is in the processor's caches.
+  const waiting: Array<(item: Exit.Exit<Item, End>) => void> = []
+  const room = Latch.makeUnsafe(true)
+  let end: Exit.Exit<never, End> | undefined
+
+  const takeUnsafe = (): Item | undefined => {
+    const item = MutableList.take(items)
+    if (item === MutableList.Empty) return undefined
+    if (items.length === capacity - 1) room.openUnsafe()
+    return item
+  }
+  const offerUnsafe = (item: Item): boolean => {
+    if (end !== undefined) return true
+    if (items.length >= capacity) return false
+    MutableList.append(items, item)
+    return true
+  }
+  const flushUnsafe = (): void => {
+    while (items.length > 0 && waiting.length > 0) waiting.pop()!(Exit.succeed(takeUnsafe()!))
+  }
+  const offer = (item: Item): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      flushUnsafe()
+      if (offerUnsafe(item)) return Effect.sync(flushUnsafe)
+      room.closeUnsafe()
+      return Effect.andThen(room.await, offer(item))
+    })
+  return {
+    offerUnsafe,
+    offer,
+    flushUnsafe,
+    takeUnsafe,
+    take: Effect.callback((resume) => {
+      const item = takeUnsafe()
+      if (item !== undefined) return resume(Exit.succeed(item))
+      if (end !== undefined) return resume(end)
+      waiting.push(resume)
+      return Effect.sync(() => {
+        const index = waiting.indexOf(resume)
+        if (index !== -1) waiting.splice(index, 1)
+      })
+    }),
+    clearUnsafe: () => {
+      const taken = MutableList.takeAll(items)
+      room.openUnsafe()
+      return taken
+    },
+    size: () => items.length,
+    failUnsafe: (cause) => {
+      if (end !== undefined) return
+      flushUnsafe()
+      end = Exit.failCause(cause)
+      room.openUnsafe()
+      for (const resume of waiting.splice(0)) resume(end)
+    }
+  }
+}

@@ -2,22 +2,20 @@
  * The listenings of a Worker. Each has a connection, an inbox and a state of its own.
  */
 
-import type * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
-import type { ConnectionError, UnauthorizedError, UntrustedBrokerError } from "../../protocol/KosmonautError.ts"
+import type { ConnectionError } from "../../protocol/KosmonautError.ts"
 import * as MetricSources from "../../protocol/MetricSources.ts"
 import type * as Transport from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import * as ConnectionStates from "../ConnectionState.ts"
 import * as Connection from "./connection.ts"
-import type { Inbox, Item } from "./inbox.ts"
+import * as Inbox from "./inbox.ts"
 import * as Prefetch from "./prefetch.ts"
 
 const { ConnectionState } = ConnectionStates
@@ -49,7 +47,7 @@ export interface Options {
 
 /** What listens. */
 export interface Listening {
-  readonly inbox: Inbox
+  readonly inbox: Inbox.Inbox
   readonly connection: Connection.Connection
 }
 
@@ -66,19 +64,19 @@ export interface Listenings {
 export const make = Effect.fnUntraced(
   function*(settings: Settings): Effect.fn.Return<Listenings, never, Scope.Scope> {
     const { bufferSize, maxAttempts, mostPrefetch, prefetch, ...target } = settings
-    const inboxes = new Set<Inbox>()
+    const inboxes = new Set<Inbox.Inbox>()
     const states = yield* SubscriptionRef.make<ReadonlySet<State>>(new Set())
     // All Workers of a vhost in one process share one gauge, their sum.
     const { address, vhost } = settings.endpoint
     yield* MetricSources.gaugeScoped(
       ClientMetrics.inboxEvents,
       { address, vhost },
-      () => Array.from(inboxes, Queue.sizeUnsafe).reduce((sum, size) => sum + size, 0)
+      () => Array.from(inboxes, (inbox) => inbox.size()).reduce((sum, size) => sum + size, 0)
     )
 
     const open: Listenings["open"] = Effect.fnUntraced(function*({ lifecycle, responses, state: given }) {
       const state = given ?? (yield* ConnectionStates.make)
-      const inbox = yield* Queue.bounded<Item, UnauthorizedError | UntrustedBrokerError | Cause.Done>(bufferSize)
+      const inbox = Inbox.make(bufferSize)
       yield* Effect.acquireRelease(
         Effect.suspend(() => {
           inboxes.add(inbox)

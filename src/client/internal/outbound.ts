@@ -48,6 +48,7 @@ export const make = (
       if (!(error instanceof ConnectionError)) Deferred.doneUnsafe(defect, Effect.die(error))
     },
     onSent: () => {
+      if (awaited.length === 0) return
       const settled = awaited.filter(({ frames }) => frames === undefined)
       awaited = awaited.filter(({ frames }) => frames !== undefined)
       for (const { sent } of settled) Deferred.doneUnsafe(sent!, Effect.void)

@@ -89,8 +89,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
   const report = (error: RouterError) => survived("onError", () => onError(error))
   const refuse = (error: RouterError, message: Message) =>
     Effect.andThen(Effect.annotateLogs(report(error), about(message)), Effect.fail(error))
-  const attempt = <R>(message: Message, handle: () => Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
-    const once = Effect.suspend(handle)
+  const attempt = <R>(message: Message, once: Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
     const guarded = event !== undefined && Event.isRequest(event) ? declaring(event, once) : forgiving(message, once)
     const outcome = retried(guarded, callbacks.retry)
     return Effect.tapCause(
@@ -104,11 +103,16 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
     if (route !== undefined) {
       const data = Event.decode(route.event, message.data)
       return Result.isSuccess(data)
-        ? attempt(message, () => route.handle(data.success, { ...message, data: data.success }), route.event)
+        ? attempt(message, route.handle(data.success, { ...message, data: data.success }), route.event)
         : refuse(data.failure, message)
     }
     // What it returns is no response.
-    if (fallback !== undefined) return attempt(message, () => Effect.scoped(Effect.asVoid(fallback(message))))
+    if (fallback !== undefined) {
+      return attempt(
+        message,
+        Effect.scoped(Effect.suspend(() => Effect.asVoid(fallback(message))))
+      )
+    }
     const { event } = message
     // A router with handlers for some lifecycle events receives all of them; the others are ignored.
     if (event.startsWith(":")) return Effect.void

@@ -42,10 +42,11 @@ export const make = <A extends Queued>(options: {
 
   const schedule = () => {
     isScheduled = true
-    queueMicrotask(() => {
-      isScheduled = false
-      flush()
-    })
+    queueMicrotask(flushScheduled)
+  }
+  const flushScheduled = () => {
+    isScheduled = false
+    flush()
   }
   const flush = () => {
     if (current === undefined || isSending) return

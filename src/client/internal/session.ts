@@ -12,7 +12,6 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
-import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { FromClient, type FromServer, type ReadyOptions } from "../../protocol/Command.ts"
@@ -90,7 +89,6 @@ export const open = Effect.fnUntraced(function*(
   const intake = makeIntake(options, outbound, clock)
   const liveness = makeLiveness(AwakeClock.make(clock), options)
 
-  const read = Effect.flatMap(liveness.reading(connection.pull), (messages) => receiveAll(intake, messages))
   // A heartbeat that cannot be sent does not end the session: received messages are still read, and then reading fails.
   const heartbeat = Effect.delay(
     Effect.suspend(() => {
@@ -105,7 +103,7 @@ export const open = Effect.fnUntraced(function*(
     outbound,
     acknowledges: intake.acknowledges,
     run: Effect.raceAllFirst([
-      Effect.forever(read, { disableYield: true }),
+      readAll(connection, intake, liveness),
       Effect.forever(heartbeat),
       outbound.defect,
       liveness.watch
@@ -113,15 +111,23 @@ export const open = Effect.fnUntraced(function*(
   }
 })
 
-const receiveAll = Effect.fnUntraced(function*(
+const readAll = Effect.fnUntraced(function*(
+  { pull }: Transport.Connection,
   intake: ReturnType<typeof makeIntake>,
-  messages: ReadonlyArray<Transport.Message>
+  liveness: ReturnType<typeof makeLiveness>
 ) {
-  for (const { frames } of messages) {
-    const rest = intake.receive(frames)
-    if (rest !== undefined) yield* rest
+  for (;;) {
+    liveness.waitsUnsafe()
+    const messages = yield* pull
+    liveness.receivedUnsafe()
+    for (const { frames } of messages) {
+      const rest = intake.receive(frames)
+      if (rest === undefined) continue
+      intake.flushUnsafe()
+      yield* rest
+    }
+    intake.flushUnsafe()
   }
-  intake.flushUnsafe()
 })
 
 const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }: Options) => {
@@ -129,14 +135,14 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
   // Since when nothing was received, while reading.
   let silentSince: number | undefined
   return {
-    reading: <A, E>(pull: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      Effect.suspend(() => {
-        silentSince = clock.nowUnsafe()
-        return Effect.map(pull, (messages) => {
-          silentSince = undefined
-          return messages
-        })
-      }),
+    /** It waits for messages. */
+    waitsUnsafe: (): void => {
+      silentSince = clock.nowUnsafe()
+    },
+    /** They have come. */
+    receivedUnsafe: (): void => {
+      silentSince = undefined
+    },
     watch: Effect.gen(function*() {
       for (;;) {
         const left = silentSince === undefined ? timeout : silentSince + timeout - clock.nowUnsafe()
@@ -161,7 +167,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
   let count = 0
 
   const reportError = (error: ProtocolError) =>
-    Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), Queue.offer(inbox, Result.fail(error)))
+    Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), inbox.offer(Result.fail(error)))
 
   const arrive = ({ delivery, json, origin }: Extract<FromServer, { _tag: "Trigger" }>) => {
     const delivered = delivery && deliveries.arrivedUnsafe(delivery, outbound)
@@ -187,7 +193,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
       delivery: delivered
     })
     // If there is no room it waits for some, and nothing is read meanwhile.
-    return Queue.offerUnsafe(inbox, item) ? undefined : Queue.offer(inbox, item)
+    return inbox.offerUnsafe(item) ? undefined : inbox.offer(item)
   }
 
   // What is still to be done, if anything: most events are just put into the inbox.
@@ -217,7 +223,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
   return {
     receive,
     /** Handlers begin with what has arrived, now and not in the next turn of the event loop. */
-    flushUnsafe: () => Queue.flushUnsafe(inbox),
+    flushUnsafe: inbox.flushUnsafe,
     acknowledges: () => acknowledges
   }
 }

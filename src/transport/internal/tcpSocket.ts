@@ -6,11 +6,11 @@
  * what it has not read yet. So the input is discarded at the end, until the broker has ended its side too.
  */
 
-import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Socket from "effect/socket/Socket"
+import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
+import type { ConnectionError } from "../../protocol/KosmonautError.ts"
 
 /** How long the broker has to read the last messages and to end the connection, in milliseconds. */
 const lingerTime = 1000
@@ -20,60 +20,61 @@ export interface Address {
   readonly host: string
   readonly port: number
   readonly openTimeout: Duration.Duration
+  /** The error with which it could not be opened. */
+  readonly refused: (cause: Error) => ConnectionError
 }
 
-/** A connection, which its reader opens and its scope ends. */
-export interface TcpSocket extends Pick<Socket.Socket, "reader"> {
-  /**
-   * Begins to write at once, without a fiber, when the connection is open. `settled` is called once: when more may be written,
-   * or with the error.
-   */
-  readonly writeUnsafe: (bytes: Uint8Array, settled: (error?: Error) => void) => void
-}
-
-/** A connection without TLS. */
-export const make = ({ host, openTimeout, port }: Address): Effect.Effect<TcpSocket> =>
-  makeWith({
+/** Opens a connection without TLS, which its scope ends. */
+export const open = ({ host, port, ...options }: Address): Effect.Effect<Net.Socket, ConnectionError, Scope.Scope> =>
+  openWith({
+    ...options,
     connect: () => Net.connect({ host, port, noDelay: true }),
     openEvent: "connect",
-    onOpen: Effect.succeed,
-    onError: (_, cause) => failed(cause),
-    openTimeout
+    check: () => undefined,
+    explain: (_, cause) => cause
   })
 
-/** Opens a connection in another way; `openEvent` tells when it is open, and `onOpen` whether it may be used. */
-export const makeWith = <S extends Net.Socket>({ connect, onError, onOpen, openEvent, openTimeout }: {
+/** Opens a connection in another way; `openEvent` tells when it is open, and `check` why it may not be used. */
+export const openWith = Effect.fnUntraced(function*<S extends Net.Socket>({ openTimeout, refused, ...options }: {
   readonly connect: () => S
   readonly openEvent: "connect" | "secureConnect"
-  readonly onOpen: (socket: S) => Effect.Effect<S, Socket.SocketError>
-  readonly onError: (socket: S, cause: Error) => Effect.Effect<never, Socket.SocketError>
+  readonly check: (socket: S) => Error | undefined
+  readonly explain: (socket: S, cause: Error) => Error
   readonly openTimeout: Duration.Duration
-}): Effect.Effect<TcpSocket> =>
-  Effect.suspend(() => {
-    let opened: S | undefined
-    const open = Effect.gen(function*() {
-      const socket = connect()
-      yield* Effect.addFinalizer(() => Effect.sync(() => opened ? endUnsafe(opened) : void socket.destroy()))
-      opened = yield* Effect.callback<S, Socket.SocketError>((resume) => {
-        socket.once(openEvent, () => resume(onOpen(socket)))
-        socket.on("error", (cause) => resume(onError(socket, cause)))
-      })
-      return opened
+  readonly refused: (cause: Error) => ConnectionError
+}): Effect.fn.Return<S, ConnectionError, Scope.Scope> {
+  let isOpen = false
+  const socket = yield* Effect.acquireRelease(
+    Effect.sync(options.connect),
+    (socket) => Effect.sync(() => isOpen ? endUnsafe(socket) : void socket.destroy())
+  )
+  yield* Effect.callback<void, ConnectionError>((resume) => {
+    socket.once(options.openEvent, () => {
+      const error = options.check(socket)
+      resume(error === undefined ? Effect.void : Effect.fail(refused(error)))
     })
-    return Effect.map(NodeSocket.fromDuplex(open, { openTimeout }), ({ reader }): TcpSocket => ({
-      reader,
-      writeUnsafe: (bytes, settled) => {
-        const isAccepted: boolean = opened!.write(bytes, (error) => {
-          if (!isAccepted) settled(error ?? undefined)
-        })
-        if (isAccepted) settled()
-      }
-    }))
-  })
+    socket.on("error", (cause) => resume(Effect.fail(refused(options.explain(socket, cause)))))
+  }).pipe(Effect.timeoutOrElse({
+    duration: openTimeout,
+    orElse: () => Effect.fail(refused(new Error("Connection timed out")))
+  }))
+  isOpen = true
+  return socket
+})
 
-/** The failure to open a connection. */
-export const failed = (cause: Error): Effect.Effect<never, Socket.SocketError> =>
-  Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) }))
+/** Begins to write a text at once, as UTF-8. `settled` is called once: when more may be written, or with the error. */
+export const writeUnsafe = (socket: Net.Socket, text: string, settled: (error?: Error) => void): void => {
+  if (!socket.writable) return settled(new Error("The connection has ended"))
+  // Without a callback of its own a write that is accepted needs nothing more.
+  if (socket.write(text)) return settled()
+  const end = (error?: Error) => {
+    socket.off("drain", onDrain).off("close", onClose)
+    settled(error)
+  }
+  const onDrain = () => end()
+  const onClose = () => end(socket.errored ?? new Error("The connection has ended"))
+  socket.on("drain", onDrain).on("close", onClose)
+}
 
 const endUnsafe = (socket: Net.Socket): void => {
   if (socket.destroyed) return

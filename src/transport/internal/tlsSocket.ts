@@ -3,10 +3,11 @@
  * Nothing is sent before.
  */
 
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type * as Socket from "effect/socket/Socket"
+import type * as Scope from "effect/Scope"
 import * as Tls from "node:tls"
+import type { ConnectionError } from "../../protocol/KosmonautError.ts"
 import * as TaggedError from "../../protocol/TaggedError.ts"
 import * as TcpSocket from "./tcpSocket.ts"
 
@@ -27,17 +28,20 @@ export class CertificateError extends TaggedError.make("kosmonaut/transport")<Ce
   ({ detail }) => detail
 ) {}
 
-/** Opens a connection with its first use. It ends with its scope, after all that was written is flushed. */
-export const make = (options: TcpSocket.Address & { readonly trust: Trust }): Effect.Effect<TcpSocket.TcpSocket> =>
-  TcpSocket.makeWith({
+/** Opens a connection, which ends with its scope, after all that was written is flushed. */
+export const open = (
+  options: TcpSocket.Address & { readonly trust: Trust }
+): Effect.Effect<Tls.TLSSocket, ConnectionError, Scope.Scope> =>
+  TcpSocket.openWith({
     connect: () => connect(options),
     openEvent: "secureConnect",
-    onOpen: (socket) => check(socket, options.trust),
-    onError: (socket, cause) => TcpSocket.failed(socket.authorizationError == null ? cause : untrusted(socket)),
-    openTimeout: options.openTimeout
+    check: (socket) => check(socket, options.trust),
+    explain: (socket, cause) => socket.authorizationError == null ? cause : untrusted(socket),
+    openTimeout: options.openTimeout,
+    refused: options.refused
   })
 
-const connect = ({ host, port, trust: { ca, fingerprint, serverName } }: Parameters<typeof make>[0]): Tls.TLSSocket => {
+const connect = ({ host, port, trust: { ca, fingerprint, serverName } }: Parameters<typeof open>[0]): Tls.TLSSocket => {
   const socket = Tls.connect({
     host,
     port,
@@ -48,14 +52,11 @@ const connect = ({ host, port, trust: { ca, fingerprint, serverName } }: Paramet
   return socket.setNoDelay(true)
 }
 
-const check = (
-  socket: Tls.TLSSocket,
-  { fingerprint }: Trust
-): Effect.Effect<Tls.TLSSocket, Socket.SocketError> => {
-  if (fingerprint === undefined) return Effect.succeed(socket)
+const check = (socket: Tls.TLSSocket, { fingerprint }: Trust): CertificateError | undefined => {
+  if (fingerprint === undefined) return undefined
   const actual = socket.getPeerCertificate().fingerprint256?.replaceAll(":", "").toLowerCase()
-  if (actual === fingerprint) return Effect.succeed(socket)
-  return TcpSocket.failed(new CertificateError({ detail: `the fingerprint of its certificate is ${actual}` }))
+  if (actual === fingerprint) return undefined
+  return new CertificateError({ detail: `the fingerprint of its certificate is ${actual}` })
 }
 
 const untrusted = ({ authorizationError }: Tls.TLSSocket): CertificateError => {
