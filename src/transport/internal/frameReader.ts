@@ -78,7 +78,11 @@ export const make = (options: {
   }
   return Effect.as(
     Effect.acquireRelease(
-      Effect.sync(() => void socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError)),
+      Effect.sync(() => {
+        socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError)
+        // It may have ended since it was opened.
+        if (socket.destroyed) onEnd()
+      }),
       () =>
         Effect.sync(() => {
           onEnd()
