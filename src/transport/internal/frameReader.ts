@@ -76,22 +76,28 @@ export const make = (options: {
         return stop
       })
   }
-  return Effect.as(
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError)
-        // It may have ended since it was opened.
-        if (socket.destroyed) onEnd()
-      }),
-      () =>
-        Effect.sync(() => {
-          onEnd()
-          socket.off("data", onData).off("end", onEnd).off("close", onEnd).off("error", onError)
-        })
-    ),
-    reader
-  )
+  return Effect.as(attach(socket, onData, onEnd, onError), reader)
 }
+
+// Until the scope ends, and then as at the end of the connection.
+const attach = (
+  socket: Socket,
+  onData: (chunk: Uint8Array) => void,
+  onEnd: () => void,
+  onError: (cause: Error) => void
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      socket.on("data", onData).on("end", onEnd).on("close", onEnd).on("error", onError)
+      // It may have ended since it was opened.
+      if (socket.destroyed) onEnd()
+    }),
+    () =>
+      Effect.sync(() => {
+        onEnd()
+        socket.off("data", onData).off("end", onEnd).off("close", onEnd).off("error", onError)
+      })
+  )
 
 // Reads messages. What cannot be read is explained, if the first bytes show what the peer is.
 const makeParser = (maxMessageSize: number) => {
