@@ -6,7 +6,7 @@
  * handlers interrupted, so that an uninterruptible handler delays no other. To a broker that does not support releases, `QT` is
  * sent first; then all received events are handled, or if a handler has failed only running handlers finish.
  *
- * If the connection has failed for good, it stops in the same way, and at once: handlers that are running have `drainTimeout` then, too.
+ * If the connection has failed for good, it stops at once, and handlers that are running have `drainTimeout`, too.
  */
 
 import * as Cause from "effect/Cause"

@@ -1,5 +1,6 @@
 /**
- * The events and errors that a worker has received and that wait for a handler.
+ * The events and errors that a worker has received and that wait for a handler. Not a `Queue`, which wakes by a task of the scheduler:
+ * handlers begin in the step of the event loop that has read their events.
  */
 
 import type * as Cause from "effect/Cause"
