@@ -31,6 +31,7 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -55,8 +56,9 @@ import type { ConnectionState } from "./ConnectionState.ts"
 import { unwrap } from "./internal/configuredOptions.ts"
 import * as Consumers from "./internal/consumers.ts"
 import type { Delivered } from "./internal/deliveries.ts"
-import { MaxResponseSize, Reply, replyUntyped, withinDeadline } from "./internal/handledRequest.ts"
+import { MaxResponseSize } from "./internal/handledRequest.ts"
 import * as Handler from "./internal/handler.ts"
+import type { Handle } from "./internal/handlerPool.ts"
 import type { Inbox, Item } from "./internal/inbox.ts"
 import * as Listenings from "./internal/listener.ts"
 import { resolve } from "./internal/target.ts"
@@ -250,17 +252,6 @@ export const make = Effect.fnUntraced(function*(
   })
 })
 
-// The responses of a router are encoded already.
-const responding = <A, E, R>(event: string, deadline: number, handler: Effect.Effect<A, E, R>) =>
-  withinDeadline(
-    event,
-    deadline,
-    Effect.flatMap(
-      handler,
-      (value) => value instanceof Reply ? Effect.succeed(value) : Effect.orDie(replyUntyped(event, value))
-    )
-  )
-
 const settingsOf = Effect.fnUntraced(function*(options: Options) {
   const integer = (option: "concurrency" | "bufferSize" | "prefetch" | "maxAttempts", fallback: number) =>
     Effect.fromResult(Rules.integer(option, options[option] ?? fallback))
@@ -293,34 +284,29 @@ const settingsOf = Effect.fnUntraced(function*(options: Options) {
 const handlerOf = <E, R, E2, R2, E3, R3>(
   handlers: Handlers<E, R, E2, R2, E3, R3>,
   endpoint: Endpoint
-) => {
+): Handle<E3, R | R2 | R3> => {
   const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
   const { onMessage, retry } = handlers
   // Without `onException` the failures are those of the others, as the default of its type declares.
   const onFailure = handlers.onException ?? Effect.failCause as NonNullable<typeof handlers.onException>
-  return (item: Item): Effect.Effect<unknown, E3, R | R2 | R3> => {
-    // Within a step of the fiber, so that what a handler throws is a defect like any other.
-    const handled = Effect.withFiber((fiber): Effect.Effect<unknown, E | E2, R | R2> => {
-      if (Result.isFailure(item)) return onError(new ProtocolError({ reason: item.failure }))
-      const message = makeMessage(item.success)
-      const handler = Handler.retried(
-        Handler.forgiving(message, Effect.suspend(() => Handler.checked(message.event, onMessage(message)))),
-        retry
-      )
-      const { deadline } = item.success
-      return Handler.run(
-        fiber,
-        item.success,
-        message,
-        endpoint,
-        deadline === undefined ? handler : responding(message.event, deadline, handler)
-      )
-    })
+
+  return (item, pool, end) => {
     // A handler that interrupts itself has released its event, which is no failure.
-    return Effect.catchCause(
-      handled,
-      (cause) => Effect.catchCauseIf(onFailure(cause), Cause.hasInterruptsOnly, () => Effect.void)
-    )
+    const ended = (exit: Exit.Exit<unknown, E3>) =>
+      end(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? undefined : exit.cause)
+    const handled = (exit: Exit.Exit<unknown, E | E2>) => {
+      if (Exit.isSuccess(exit)) return end(undefined)
+      pool.fork(Effect.suspend(() => onFailure(exit.cause)), ended)
+    }
+    if (Result.isFailure(item)) {
+      pool.fork(Effect.suspend(() => onError(new ProtocolError({ reason: item.failure }))), handled)
+      return
+    }
+    const message = makeMessage(item.success)
+    // Within a step of the fiber, so that what a handler throws is a defect like any other.
+    const once = Effect.suspend(() => Handler.checked(message.event, onMessage(message)))
+    const handler = Handler.retried(once, retry, (error) => Handler.isDisconnected(error, message.sid))
+    Handler.start(pool, item.success, message, endpoint, handler, handled)
   }
 }
 

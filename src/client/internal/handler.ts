@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as References from "effect/References"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Tracer from "effect/Tracer"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
@@ -19,32 +20,47 @@ import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Message } from "../Message.ts"
 import type { Delivered } from "./deliveries.ts"
-import { Expired, Reply } from "./handledRequest.ts"
+import { Expired, MaxResponseSize, Reply, replyUntyped } from "./handledRequest.ts"
+import type { Handles } from "./handlerPool.ts"
 import type { Arrived } from "./inbox.ts"
 
-/** Runs a handler on an event in this fiber, and settles its delivery; a `Reply` is the response to a request. */
-export const run = <A, E, R>(
-  fiber: Fiber.Fiber<unknown, unknown>,
-  { delivery, origin }: Arrived,
+/**
+ * Runs a handler on an event in a fiber of the pool, settles its delivery, and calls `onEnd` with the outcome; a `Reply` is the response
+ * to a request. When the deadline of a request has passed, its handler is interrupted: the broker has failed the request.
+ */
+export const start = <A, E, R>(
+  pool: Handles<R>,
+  arrived: Arrived,
   message: Message,
   endpoint: Endpoint,
-  handler: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => {
-  const traced = Trace.isTraced(fiber)
-    ? Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler)
+  handler: Effect.Effect<A, E, R>,
+  onEnd: (outcome: Exit.Exit<unknown, E>) => void
+): void => {
+  const context = annotated(pool.context, message.event)
+  const run = new Run<E>(arrived, message, context)
+  const traced = Trace.isTraced({ context })
+    ? Trace.span("Worker.handle", () => spanOptions(message, arrived.origin?.traceparent, endpoint), () => handler)
     : handler
-  const context = (context: Context.Context<R>) => annotated(context, message.event)
-  return measured(fiber, Effect.updateContext(traced, context), delivery)
+  const fiber = pool.fork(
+    Effect.onExit(run.expired ? Effect.interrupt : traced, (exit) => run.settle(exit)),
+    (exit) => onEnd(run.outcome ?? exit),
+    context
+  )
+  if (fiber !== undefined) run.expireLater(fiber)
 }
 
-/** Retries a handler on a schedule, and counts the retries. */
+/** Retries a handler on a schedule while its failures are worth it, and counts the retries. */
 export const retried = <A, E, R>(
   handler: Effect.Effect<A, E, R>,
-  schedule: Schedule.Schedule<unknown, E> | undefined
+  schedule: Schedule.Schedule<unknown, E> | undefined,
+  isFinal: (error: E) => boolean
 ): Effect.Effect<A, E, R> =>
   schedule === undefined
     ? handler
-    : Effect.retry(handler, Schedule.tap(schedule, () => Metric.update(ClientMetrics.retries, 1)))
+    : Effect.retry(handler, {
+      schedule: Schedule.tap(schedule, () => Metric.update(ClientMetrics.retries, 1)),
+      until: isFinal
+    })
 
 /** Checks that a handler returned an Effect. Anything else would end the fiber silently. */
 export const checked = <A, E, R>(event: string, given: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
@@ -95,27 +111,71 @@ const spanOptions = (
   }
 }
 
-const measured = <A, E, R>(
-  fiber: Fiber.Fiber<unknown, unknown>,
-  handler: Effect.Effect<A, E, R>,
-  delivery: Delivered | undefined
-): Effect.Effect<A, E, R> => {
-  const clock = fiber.getRef(Clock.Clock)
-  const started = clock.monotonicTimeNanosUnsafe()
-  return Effect.onExit(handler, (exit) => {
-    if (delivery !== undefined) settleUnsafe(delivery, exit)
-    const outcome = outcomeOf(exit)
-    eventsBy(outcome).updateUnsafe(1, fiber.context)
-    const seconds = Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9
-    ClientMetrics.eventSeconds.updateUnsafe(seconds, fiber.context)
-    return Effect.void
-  })
+// A class, since every event has one: its functions are made once.
+class Run<E> {
+  readonly arrived: Arrived
+  readonly message: Message
+  readonly context: Context.Context<never>
+  readonly clock: Clock.Clock
+  readonly started: bigint
+  /** Whether its deadline has passed. */
+  expired: boolean
+  timer: Fiber.Fiber<unknown> | undefined
+  /** What has become of it, when it is settled. */
+  outcome: Exit.Exit<unknown, E> | undefined
+
+  constructor(arrived: Arrived, message: Message, context: Context.Context<never>) {
+    this.arrived = arrived
+    this.message = message
+    this.context = context
+    this.clock = Context.get(context, Clock.Clock)
+    this.started = this.clock.monotonicTimeNanosUnsafe()
+    this.expired = this.left() <= 0
+  }
+  // In milliseconds.
+  private left(): number {
+    const { deadline } = this.arrived
+    return deadline === undefined ? Infinity : deadline - Number(this.started) / 1e6
+  }
+  expireLater(fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (this.arrived.deadline === undefined) return
+    const expire = Effect.sync(() => {
+      this.expired = true
+      fiber.interruptUnsafe()
+    })
+    this.timer = Effect.runForkWith(this.context)(Effect.delay(expire, this.left()))
+  }
+  settle(exit: Exit.Exit<unknown, E>): Effect.Effect<void> {
+    const { arrived: { delivery }, clock, context, started } = this
+    this.timer?.interruptUnsafe()
+    const outcome = this.expired ? Exit.succeed(new Expired(this.message.event)) : this.outcomeOf(exit)
+    if (delivery !== undefined) settleUnsafe(delivery, outcome)
+    eventsBy(nameOf(outcome)).updateUnsafe(1, context)
+    ClientMetrics.eventSeconds.updateUnsafe(Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9, context)
+    this.outcome = outcome
+    return outcome === exit || Exit.isFailure(outcome) ? Effect.void : this.explain(outcome.value)
+  }
+  // Not the exit, if its value is still to be encoded, or if its failure is none.
+  private outcomeOf(exit: Exit.Exit<unknown, E>): Exit.Exit<unknown, E> {
+    const { arrived, context, message: { event } } = this
+    if (Exit.isFailure(exit)) return hasDisconnected(exit.cause, this.message) ? Exit.void : exit
+    if (arrived.deadline === undefined || exit.value instanceof Reply) return exit
+    const reply = replyUntyped(event, exit.value, Context.get(context, MaxResponseSize))
+    return Result.isSuccess(reply) ? Exit.succeed(reply.success) : Exit.die(reply.failure)
+  }
+  private explain(value: unknown): Effect.Effect<void> {
+    return value instanceof Expired
+      ? Effect.logDebug(value.error.message)
+      : value instanceof Reply
+      ? Effect.void
+      : Effect.logDebug(`The browser ${this.message.sid} disconnected before it could be sent a reply`)
+  }
 }
 
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>) =>
-  Exit.isSuccess(exit)
-    ? exit.value instanceof Expired ? "interrupted" : "handled"
-    : Exit.hasInterrupts(exit)
+const nameOf = (outcome: Exit.Exit<unknown, unknown>) =>
+  Exit.isSuccess(outcome)
+    ? outcome.value instanceof Expired ? "interrupted" : "handled"
+    : Exit.hasInterrupts(outcome)
     ? "interrupted"
     : "failed"
 
@@ -138,18 +198,12 @@ export const brokerWasAway = ({ reasons }: Cause.Cause<unknown>): boolean =>
   reasons.length > 0 &&
   reasons.every((reason) => Cause.isFailReason(reason) && (isRetryable(reason.error) || wasNotSent(reason.error)))
 
-/** Ignores the failure to reply to the browser of the event if it has disconnected. */
-export const forgiving = <A, E, R>(
-  { sid }: Pick<Message, "sid">,
-  handler: Effect.Effect<A, E, R>
-): Effect.Effect<A | void, E, R> =>
-  Effect.catchCauseIf(
-    handler,
-    ({ reasons }) =>
-      reasons.length > 0 && reasons.every((reason) =>
-        Cause.isFailReason(reason) && reason.error instanceof BrowserNotFoundError && reason.error.sid === sid
-      ),
-    () => Effect.logDebug(`The browser ${sid} disconnected before it could be sent a reply`)
-  )
+/** Whether a handler failed only because the browser of its event has disconnected, which is no failure. */
+export const hasDisconnected = ({ reasons }: Cause.Cause<unknown>, { sid }: Pick<Message, "sid">): boolean =>
+  reasons.length > 0 && reasons.every((reason) => Cause.isFailReason(reason) && isDisconnected(reason.error, sid))
+
+/** The same of one failure. */
+export const isDisconnected = (error: unknown, sid: string | undefined): boolean =>
+  error instanceof BrowserNotFoundError && error.sid === sid
 
 const eventsBy = MetricFamily.make(ClientMetrics.events, "outcome")

@@ -1,6 +1,7 @@
 /**
  * The events and errors that a worker has received and that wait for a handler. Not a `Queue`, which wakes by a task of the scheduler:
- * handlers begin in the step of the event loop that has read their events.
+ * handlers begin in the step of the event loop that has read their events. One consumer takes them: who calls `take`, or who is
+ * told by `onArrival`.
  */
 
 import type * as Cause from "effect/Cause"
@@ -37,12 +38,14 @@ export type End = UnauthorizedError | UntrustedBrokerError | Cause.Done
 
 /** Items in the order of their arrival. It ends with the worker's connection, or fails with its error. */
 export interface Inbox {
-  /** Adds an item, for whom `flushUnsafe` then wakes; `false` if there is no room. Ignored after the end. */
+  /** Adds an item, for which `flushUnsafe` then wakes its consumer; `false` if there is no room. Ignored after the end. */
   readonly offerUnsafe: (item: Item) => boolean
   /** Adds an item when there is room. */
   readonly offer: (item: Item) => Effect.Effect<void>
-  /** Passes items to those who wait for one. They begin in this step. */
+  /** Wakes the consumer, if there are items. It begins in this step. */
   readonly flushUnsafe: () => void
+  /** Calls this whenever items have arrived, instead of who waits in `take`. */
+  readonly onArrival: (consume: () => void) => void
   /** The next item, if there is one. */
   readonly takeUnsafe: () => Item | undefined
   /** Waits for the next item. Fails after the last one if it has ended. */
@@ -57,10 +60,9 @@ export interface Inbox {
 /** Makes an inbox with room for so many items. */
 export const make = (capacity: number): Inbox => {
   const items = MutableList.make<Item>()
-  // The last one to wait is the first to go on: what it needs is in the processor's caches.
-  const waiting: Array<(item: Exit.Exit<Item, End>) => void> = []
   const room = Latch.makeUnsafe(true)
   let end: Exit.Exit<never, End> | undefined
+  let wake = nobody
 
   const takeUnsafe = (): Item | undefined => {
     const item = MutableList.take(items)
@@ -75,7 +77,7 @@ export const make = (capacity: number): Inbox => {
     return true
   }
   const flushUnsafe = (): void => {
-    while (items.length > 0 && waiting.length > 0) waiting.pop()!(Exit.succeed(takeUnsafe()!))
+    if (items.length > 0) wake()
   }
   const offer = (item: Item): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -89,14 +91,17 @@ export const make = (capacity: number): Inbox => {
     offer,
     flushUnsafe,
     takeUnsafe,
+    onArrival: (consume) => void (wake = consume),
     take: Effect.callback((resume) => {
-      const item = takeUnsafe()
-      if (item !== undefined) return resume(Exit.succeed(item))
-      if (end !== undefined) return resume(end)
-      waiting.push(resume)
+      const next = () => {
+        const item = takeUnsafe()
+        const exit = item === undefined ? end : Exit.succeed(item)
+        wake = exit === undefined ? next : nobody
+        if (exit !== undefined) resume(exit)
+      }
+      next()
       return Effect.sync(() => {
-        const index = waiting.indexOf(resume)
-        if (index !== -1) waiting.splice(index, 1)
+        wake = nobody
       })
     }),
     clearUnsafe: () => {
@@ -110,7 +115,9 @@ export const make = (capacity: number): Inbox => {
       flushUnsafe()
       end = Exit.failCause(cause)
       room.openUnsafe()
-      for (const resume of waiting.splice(0)) resume(end)
+      wake()
     }
   }
 }
+
+const nobody = (): void => {}

@@ -17,11 +17,12 @@ import type { Message } from "../../events/Message.ts"
 import {
   InvalidEventNameError,
   type MessageDecodeError,
+  type MessageEncodeError,
   type ProtocolError,
   UndefinedHandlerError
 } from "../../protocol/KosmonautError.ts"
-import { reply } from "./handledRequest.ts"
-import { brokerWasAway, checked, forgiving, retried } from "./handler.ts"
+import { MaxResponseSize, reply } from "./handledRequest.ts"
+import { brokerWasAway, checked, hasDisconnected, isDisconnected, retried } from "./handler.ts"
 
 /** An event and its handler. */
 export interface Route {
@@ -90,11 +91,12 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
   const refuse = (error: RouterError, message: Message) =>
     Effect.andThen(Effect.annotateLogs(report(error), about(message)), Effect.fail(error))
   const attempt = <R>(message: Message, once: Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
-    const guarded = event !== undefined && Event.isRequest(event) ? declaring(event, once) : forgiving(message, once)
-    const outcome = retried(guarded, callbacks.retry)
+    const request = event !== undefined && (message.isRequest || Event.isRequest(event)) ? event : undefined
+    const outcome = retried(once, callbacks.retry, (error) => isFinal(message, request, error))
     return Effect.tapCause(
-      event !== undefined && message.isRequest ? Effect.flatMap(outcome, (value) => replyOf(event, value)) : outcome,
-      (cause) => survived("onException", () => onException(cause, message))
+      request === undefined ? outcome : responding(message, request, outcome),
+      (cause) =>
+        hasDisconnected(cause, message) ? Effect.void : survived("onException", () => onException(cause, message))
     )
   }
 
@@ -124,25 +126,34 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
   return { onMessage, onError: report }
 }
 
-/** The declared error of a request, encoded: no failure of its handler, so that it is not retried. */
-class Declared {
-  readonly json: string
-  constructor(json: string) {
-    this.json = json
-  }
-}
+// Whether to run a handler again would be of no use.
+const isFinal = ({ sid }: Message, request: Event.Any | undefined, error: unknown): boolean =>
+  isDisconnected(error, sid) || request !== undefined && Result.isSuccess(Event.encodeError(request, error))
 
-// If the request was triggered as an event, its outcome is dropped.
-const declaring = <A, E, R>(event: Event.Any, handler: Effect.Effect<A, E, R>): Effect.Effect<A | Declared, E, R> =>
-  Effect.catch(handler, (error) => {
-    const encoded = Event.encodeError(event, error)
-    return Result.isSuccess(encoded) ? Effect.succeed(new Declared(encoded.success)) : Effect.fail(error)
+// Its declared error is a response, and no failure. If the request was triggered as an event, its outcome is dropped.
+const responding = <R>(message: Message, event: Event.Any, handler: Effect.Effect<unknown, unknown, R>) =>
+  Effect.matchCauseEffect(handler, {
+    onSuccess: (value) => respond(message, event, "ok", () => Event.encodeSuccess(event, value)),
+    onFailure: (cause) => {
+      const error = Cause.findError(cause)
+      const encoded = Result.isSuccess(error) ? Event.encodeError(event, error.success) : undefined
+      return encoded !== undefined && Result.isSuccess(encoded)
+        ? respond(message, event, "error", () => encoded)
+        : Effect.failCause(cause)
+    }
   })
 
-const replyOf = (event: Event.Any, value: unknown) =>
-  value instanceof Declared
-    ? reply(event._tag, "error", Result.succeed(value.json))
-    : reply(event._tag, "ok", Event.encodeSuccess(event, value))
+const respond = (
+  { isRequest }: Message,
+  event: Event.Any,
+  outcome: "ok" | "error",
+  encode: () => Result.Result<string, MessageEncodeError>
+) =>
+  isRequest
+    ? Effect.withFiber((fiber) =>
+      Effect.fromResult(reply(event._tag, outcome, encode(), fiber.getRef(MaxResponseSize)))
+    )
+    : Effect.void
 
 const groupOf = (event: string): string => event.slice(0, Math.max(0, event.indexOf("/")))
 
