@@ -14,6 +14,7 @@ import type { Lag } from "../../../domain/Browser.ts"
 import * as Flusher from "./flusher.ts"
 import * as Frame from "./frame.ts"
 import * as SharedFrames from "./sharedFrames.ts"
+import * as SharedWrite from "./sharedWrite.ts"
 
 /** The outbound queue of one browser. */
 export interface Outbox {
@@ -21,10 +22,13 @@ export interface Outbox {
   readonly socket: Socket
   /** Called when the browser does not read and must be disconnected. */
   readonly onSlow: () => void
+  /** What it was sent in this turn; nothing while it is blocked. */
+  write: SharedWrite.SharedWrite | undefined
+  /** What is left for later writes. */
   frames: Array<Frame.Frame>
   /** How many of the first frames are not joined any further. */
   joined: number
-  /** The bytes of `frames`. */
+  /** The bytes of `write` and `frames`. */
   size: number
   /** Whether it is flushed at the end of the turn. */
   isScheduled: boolean
@@ -45,6 +49,7 @@ export interface Outbox {
 export interface Outboxes {
   readonly limits: Limits
   readonly frames: SharedFrames.SharedFrames
+  readonly writes: SharedWrite.SharedWrites
   readonly flusher: Flusher.Flusher<Outbox>
   /** Those whose browsers do not read, the first for longest. */
   readonly blocked: Set<Outbox>
@@ -79,7 +84,12 @@ const mostUnwritten = 16 * writeSize
 /** The queues of one endpoint, none yet. */
 export const make = (limits: Limits): Outboxes => {
   const frames = SharedFrames.make()
-  return { limits, frames, flusher: Flusher.make(flush, frames.clear), blocked: new Set(), queued: 0 }
+  const writes = SharedWrite.make()
+  const onEnd = () => {
+    frames.clear()
+    writes.clear()
+  }
+  return { limits, frames, writes, flusher: Flusher.make(flush, onEnd), blocked: new Set(), queued: 0 }
 }
 
 /** A queue for this connection. */
@@ -87,6 +97,7 @@ export const open = (outboxes: Outboxes, socket: Socket, onSlow: () => void): Ou
   outboxes,
   socket,
   onSlow,
+  write: undefined,
   frames: [],
   joined: 0,
   size: 0,
@@ -126,8 +137,10 @@ export const measure = (outbox: Outbox, lag: Lag, since?: number): void => {
   if (outbox.lag !== undefined || outbox.isClosed) return
   outbox.lag = lag
   outbox.since = since ?? performance.now()
-  if (outbox.frames.length === 0) endMeasure(outbox)
+  if (isEmpty(outbox)) endMeasure(outbox)
 }
+
+const isEmpty = ({ frames, write }: Outbox): boolean => write === undefined && frames.length === 0
 
 const endMeasure = (outbox: Outbox): void => {
   outbox.lag?.addUnsafe(performance.now() - outbox.since)
@@ -139,10 +152,8 @@ export const sendFrame = (outbox: Outbox, frame: Frame.Frame): void => {
   if (outbox.isClosed || !outbox.socket.writable) return
   if (outbox.size > mostUnwritten && !outbox.isBlocked) flush(outbox)
   if (outbox.isBlocked) return enqueue(outbox, frame)
-  const { flusher } = outbox.outboxes
-  // An array that grows has room for 17 with the first one, and most browsers never have more than one.
-  if (outbox.frames.length === 0) outbox.frames = [frame]
-  else outbox.frames.push(frame)
+  const { flusher, writes } = outbox.outboxes
+  outbox.write = writes.add(outbox.write, frame, flusher.schedule)
   outbox.size += frame.bytes.length
   if (!outbox.isScheduled) flusher.schedule(outbox)
   if (outbox.size <= writeSize) return
@@ -155,7 +166,8 @@ export const sendFrame = (outbox: Outbox, frame: Frame.Frame): void => {
 export const close = (outbox: Outbox): void => {
   if (outbox.isClosed) return
   outbox.isClosed = true
-  for (const { bytes } of outbox.frames) outbox.socket.write(bytes)
+  for (const { bytes } of framesOf(outbox)) outbox.socket.write(bytes)
+  outbox.write = undefined
   // The bytes of a blocked connection stay in memory until it ends, so they still count.
   if (!outbox.isBlocked) outbox.frames = []
 }
@@ -168,32 +180,40 @@ export const release = (outbox: Outbox): void => {
   if (outbox.blockedBy !== undefined) removeQueued(outboxes, outbox.blockedBy)
   outbox.isBlocked = false
   outbox.blockedBy = undefined
+  outbox.write = undefined
   outbox.frames = []
   outbox.keyed = undefined
   outboxes.blocked.delete(outbox)
 }
 
 const flush = (outbox: Outbox): void => {
-  const { frames, outboxes, socket } = outbox
-  // Mostly one frame was sent in the turn, and the system has accepted the previous ones: there is nothing to join.
-  if (frames.length === 1 && !outbox.isBlocked && !outbox.isClosed && socket.writable && socket.writableLength === 0) {
-    const { bytes } = frames.pop()!
-    outbox.size -= bytes.length
-    socket.write(bytes)
-    if (outbox.lag !== undefined) endMeasure(outbox)
-    return
+  const { outboxes, socket, write } = outbox
+  if (write !== undefined) {
+    outbox.write = undefined
+    // Mostly the system has accepted all before it, and it is not too much for one.
+    if (canWriteAll(outbox, write)) {
+      outbox.size = 0
+      socket.write(SharedWrite.join(write).bytes)
+    } else outbox.frames = SharedWrite.framesOf(write)
   }
   while (outbox.frames.length > 0 && outbox.blockedBy === undefined && !outbox.isClosed && socket.writable) {
     const frame = outboxes.frames.join(take(outbox), outboxes.flusher.schedule)
     if (socket.writableLength === 0) socket.write(frame.bytes)
     else block(outbox, frame)
   }
-  if (outbox.lag !== undefined && outbox.frames.length === 0) endMeasure(outbox)
+  if (outbox.lag !== undefined && isEmpty(outbox)) endMeasure(outbox)
   if (outbox.isBlocked && outbox.frames.length === 0 && outbox.blockedBy === undefined) {
     outbox.isBlocked = false
     outboxes.blocked.delete(outbox)
   }
 }
+
+const canWriteAll = ({ isClosed, size, socket }: Outbox, { before }: SharedWrite.SharedWrite): boolean =>
+  (before === undefined || size <= writeSize) && !isClosed && socket.writable && socket.writableLength === 0
+
+// A browser has either of the two.
+const framesOf = ({ frames, write }: Outbox): ReadonlyArray<Frame.Frame> =>
+  write === undefined ? frames : SharedWrite.framesOf(write)
 
 // Dequeues as much as fits into one write. The rest counts towards the limits as long as the queue is blocked.
 const take = (outbox: Outbox): ReadonlyArray<Frame.Frame> => {
