@@ -1,6 +1,8 @@
 /**
  * Requests a second: broadcasts to a channel that nobody is on, by any number of fibers at once.
  */
+import type * as BatchesParty from "../floors/batches.ts"
+import type * as FibersParty from "../floors/fibers.ts"
 import type * as FloorParty from "../floors/requests.ts"
 import { type Bench, type Contestant, floor as floorName, perSecond, rate } from "../harness/Bench.ts"
 import { start, startPair, stopAll } from "../harness/party.ts"
@@ -11,16 +13,20 @@ import type * as RedisParty from "../parties/redis.ts"
 import type * as ZeromqParty from "../parties/zeromq.ts"
 
 export const run = async (bench: Bench): Promise<void> => {
-  const [broker, client, raw, floor, redis] = await Promise.all([
+  const [broker, client, raw, floor, fibersFloor, batches, redis] = await Promise.all([
     start<BrokerParty.Functions>("broker"),
     start<ClientParty.Functions>("client"),
     startPair<ZeromqParty.Functions>("zeromq"),
     startPair<FloorParty.Functions>("../floors/requests"),
+    startPair<FibersParty.Functions>("../floors/fibers"),
+    startPair<BatchesParty.Functions>("../floors/batches"),
     Redis.start()
   ])
   const urls = await broker.call("start", ["room"])
   await raw.client.call("connect", await raw.server.call("bind", true))
   await floor.client.call("connect", await floor.server.call("bind"))
+  await fibersFloor.client.call("connect", await fibersFloor.server.call("bind"))
+  await batches.client.call("connect", await batches.server.call("bind"))
   const ioredis = redis && await start<RedisParty.Functions>("redis", String(redis.port))
   for (const url of [urls.zmq, urls.tcp]) await client.call("connect", url)
 
@@ -50,8 +56,20 @@ export const run = async (bench: Bench): Promise<void> => {
         peer: true,
         parties: { client: floor.client, broker: floor.server },
         run: async (milliseconds) => perSecond(await floor.client.call("request", fibers, milliseconds))
+      },
+      {
+        name: "fibers over TCP",
+        peer: true,
+        parties: { client: fibersFloor.client, broker: fibersFloor.server },
+        run: async (milliseconds) => perSecond(await fibersFloor.client.call("request", fibers, milliseconds))
+      },
+      {
+        name: "bytes over ZeroMQ",
+        peer: true,
+        parties: { client: batches.client, broker: batches.server },
+        run: async (milliseconds) => perSecond(await batches.client.call("request", fibers, milliseconds))
       }
     ])
   }
-  await stopAll(broker, client, raw, floor, ioredis, redis)
+  await stopAll(broker, client, raw, floor, fibersFloor, batches, ioredis, redis)
 }

@@ -1,0 +1,70 @@
+/**
+ * The least that a request costs which is an Effect: a fiber that waits, its data as JSON, and as few writes as turns. No token, no
+ * metric, no deadline, no check, and a response that nobody reads.
+ */
+import { Effect, Exit } from "effect"
+import * as Net from "node:net"
+import type * as Pace from "../harness/pace.ts"
+import * as Role from "../harness/role.ts"
+
+const data = { what: "world" }
+const requestOf = (): string => `BC room hello ${JSON.stringify(data)}\n`
+const requestSize = requestOf().length
+const responseSize = 12
+let socket: Net.Socket
+
+/** Tells how many pieces of this size have come. */
+const count = (size: number, come: (pieces: number) => void) => {
+  let bytes = 0
+  return (chunk: Buffer) => {
+    bytes += chunk.length
+    come(Math.floor(bytes / size))
+    bytes %= size
+  }
+}
+
+const functions = {
+  bind: () =>
+    new Promise<number>((resolve) => {
+      const server = Net.createServer((peer) => {
+        peer.on("data", count(requestSize, (pieces) => peer.write("x".repeat(responseSize * pieces), "latin1")))
+      })
+      server.listen(0, "127.0.0.1", () => resolve((server.address() as Net.AddressInfo).port))
+    }),
+  connect: (port: number): void => void (socket = Net.connect({ port, host: "127.0.0.1", noDelay: true })),
+  /** From so many fibers, each waiting for its response, for so long. */
+  request: (fibers: number, milliseconds: number): Promise<Pace.Done> => {
+    const waiting: Array<(exit: Exit.Exit<void>) => void> = []
+    let [unsent, operations] = ["", 0]
+    socket.removeAllListeners("data").on(
+      "data",
+      count(responseSize, (pieces) => {
+        for (const resume of waiting.splice(0, pieces)) resume(Exit.void)
+      })
+    )
+    const flush = () => {
+      socket.write(unsent, "latin1")
+      unsent = ""
+    }
+    const request = Effect.callback<void>((resume) => {
+      if (unsent === "") queueMicrotask(flush)
+      unsent += requestOf()
+      waiting.push(resume)
+    })
+    const started = performance.now()
+    const one = Effect.gen(function*() {
+      while (performance.now() - started < milliseconds) {
+        yield* request
+        operations++
+      }
+    })
+    return Effect.runPromise(
+      Effect.forEach(Array.from({ length: fibers }), () => one, { concurrency: "unbounded", discard: true }).pipe(
+        Effect.map(() => ({ operations, seconds: (performance.now() - started) / 1000 }))
+      )
+    )
+  }
+}
+
+export type Functions = typeof functions
+Role.serve(functions)
