@@ -62,15 +62,15 @@ describe.concurrent("a process with very many Clients", { timeout: 120_000 }, ()
       assert.strictEqual(yield* run("manyClients", { args: ["350"] }), `{"ok":350}`)
     })))
 
-  it.live.each(["backend", "backendTcp"] as const)(
-    "fails with ConnectionError if no files are left (%s)",
-    (url) =>
+  // Several at a time: only where there is other work did ZeroMQ sometimes not tell that a socket was closed.
+  it.live.each([["backend", 3], ["backendTcp", 1]] as const)(
+    "fails with ConnectionError if no files are left, and ends (%s)",
+    ([url, processes]) =>
       within(Effect.gen(function*() {
-        const outcomes = JSON.parse(yield* run("manyClients", { url, args: ["80", "1 second"], files: 100 })) as Record<
-          string,
-          number
-        >
-        assert.hasAllKeys(outcomes, ["ok", "ConnectionError"])
+        const one = run("manyClients", { url, args: ["80", "1 second"], files: 100 })
+        for (const written of yield* Effect.all(Array.from({ length: processes }, () => one), { concurrency: 4 })) {
+          assert.hasAllKeys(JSON.parse(written), ["ok", "ConnectionError"])
+        }
       }))
   )
 })

@@ -12,6 +12,7 @@ import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import dns, { type LookupAddress } from "node:dns"
@@ -126,23 +127,28 @@ const connect = Effect.fnUntraced(function*(host: string, options: DealerOptions
       ...keepAlive
     })
   )
-  const { socket } = opened
   yield* Effect.callback<void, ZmqError>((resume) => {
-    const ended = (code: string) => () => {
+    opened.onEvent((type) => {
+      const code = endings.get(type)
+      if (type === "handshake") resume(Effect.void)
+      if (code === undefined) return
       resume(Effect.fail(new ZmqError({ code })))
       opened.endUnsafe(code)
-    }
-    socket.events.on("handshake", () => resume(Effect.void))
-    socket.events.on("close", ended("ECONNREFUSED"))
-    socket.events.on("disconnect", ended("ECONNRESET"))
-    socket.events.on("handshake:error:auth", ended("EACCES"))
-    socket.events.on("handshake:error:protocol", ended("EPROTO"))
-    socket.events.on("handshake:error:other", ended("EPROTO"))
+    })
     // An address that cannot be used is reported by an exception.
-    socket.connect(`tcp://${host}:${options.port}`)
+    opened.socket.connect(`tcp://${host}:${options.port}`)
   }).pipe(Effect.catchDefect((cause) => Effect.fail(new ZmqError({ code: codeOf(cause) }))))
   return opened
 })
+
+/** The events after which there is no connection. */
+const endings = new Map<Zmq.EventType, string>([
+  ["close", "ECONNREFUSED"],
+  ["disconnect", "ECONNRESET"],
+  ["handshake:error:auth", "EACCES"],
+  ["handshake:error:protocol", "EPROTO"],
+  ["handshake:error:other", "EPROTO"]
+])
 
 const curveOf = ({ own, serverKey }: CurveOptions, generate: ZeroMqModule.ZeroMq["curveKeyPair"]) => {
   const { publicKey, secretKey } = own ?? generate()
@@ -154,10 +160,14 @@ const timed = <A, R>(open: Effect.Effect<A, ZmqError, R>, duration: Duration.Dur
 
 interface Opened extends ZmqSocket {
   readonly socket: Zmq.Dealer
+  /** From now on calls this with each event of the socket. */
+  readonly onEvent: (listener: (type: Zmq.EventType) => void) => void
   /** Ends the pulls with this code, after what ZeroMQ has already received. */
   readonly endUnsafe: (code: string) => void
   /** Waits until all messages were sent. */
   readonly flushed: Effect.Effect<void>
+  /** Closes the socket. */
+  readonly close: Effect.Effect<void>
 }
 
 // When its scope ends, a socket passes unsent messages to ZeroMQ, within the time of `linger`.
@@ -165,34 +175,50 @@ const acquire = (make: (zmq: ZeroMqModule.ZeroMq) => Zmq.Dealer) =>
   Effect.acquireRelease(
     Effect.gen(function*(): Effect.fn.Return<Opened, ZmqError> {
       const zmq = yield* ZeroMqModule.load
-      const socket = yield* Effect.try({
+      const { monitor, socket } = yield* Effect.try({
         try: () => monitored(make(zmq)),
         catch: (cause) => new ZmqError({ code: codeOf(cause) })
       })
       ZeroMqModule.open.add(socket)
-      return { socket, ...makeInbox(socket), ...makeOutbox(socket) }
+      return { socket, ...makeEvents(socket, monitor), ...makeInbox(socket), ...makeOutbox(socket) }
     }),
-    ({ flushed, socket }) =>
+    ({ close, flushed, socket }) =>
       Effect.timeoutOption(flushed, linger).pipe(
-        Effect.andThen(Effect.timeoutOption(close(socket), linger)),
+        Effect.andThen(close),
         Effect.ensuring(Effect.sync(() => ZeroMqModule.open.delete(socket)))
       )
   )
 
 // Its monitor takes sockets, too, of which there may be none left.
-const monitored = (socket: Zmq.Dealer): Zmq.Dealer => {
-  const events = Result.try(() => socket.events)
-  if (Result.isSuccess(events)) return socket
+const monitored = (socket: Zmq.Dealer) => {
+  const monitor = Result.try(() => socket.events)
+  if (Result.isSuccess(monitor)) return { socket, monitor: monitor.success }
   socket.close()
-  return Result.getOrThrow(Result.fail(events.failure))
+  return Result.getOrThrow(Result.fail(monitor.failure))
 }
 
-// ZeroMQ closes sockets later, in a thread of its own, and emits `end` then.
-const close = (socket: Zmq.Dealer): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    socket.events.on("end", () => resume(Effect.void))
-    socket.close()
-  })
+// ZeroMQ closes sockets later, in a thread of its own, and tells their `end` then. Sometimes it does not, when there are no files left;
+// an open monitor would keep the process alive. `monitor.on` would end the process, with an unhandled rejection, if it is closed.
+const makeEvents = (socket: Zmq.Dealer, monitor: Zmq.Observer) => {
+  let listener: (type: Zmq.EventType) => void = constVoid
+  const next = (): void => {
+    if (monitor.closed) return
+    monitor.receive().then(({ type }) => {
+      listener(type)
+      next()
+    }, constVoid)
+  }
+  next()
+  return {
+    onEvent: (to: typeof listener) => void (listener = to),
+    close: Effect.callback<void>((resume) => {
+      listener = (type) => {
+        if (type === "end") resume(Effect.void)
+      }
+      socket.close()
+    }).pipe(Effect.timeoutOrElse({ duration: linger, orElse: () => Effect.sync(() => monitor.close()) }))
+  }
+}
 
 const makeInbox = (socket: Zmq.Dealer) => {
   type Batch = Arr.NonEmptyReadonlyArray<RawFrames>
