@@ -79,6 +79,9 @@ const impostor = (act: (socket: net.Socket) => void) =>
       })
   ).pipe(Effect.map(({ server }) => (server.address() as net.AddressInfo).port))
 
+/** Where nothing is about the time that it takes to open a connection: longer than a machine takes that has much else to do. */
+const patient = { openTimeout: "12 seconds" } as const
+
 const echo = (frames: Frames): Frames => ["OK", ...frames]
 
 export const suite = (name: string, driver: Driver) => {
@@ -86,11 +89,11 @@ export const suite = (name: string, driver: Driver) => {
     endpoint: Endpoint.Endpoint,
     options?: { readonly maxMessageSize?: number; readonly requestTimeout?: Duration.Input }
   ) =>
-    Exchanges.requester(driver.make({ maxMessageSize: options?.maxMessageSize ?? 10_000 }), endpoint, {
+    Exchanges.requester(driver.make({ ...patient, maxMessageSize: options?.maxMessageSize ?? 10_000 }), endpoint, {
       requestTimeout: options?.requestTimeout
     })
 
-  const session = (endpoint: Endpoint.Endpoint) => Exchanges.session(driver.make(), endpoint)
+  const session = (endpoint: Endpoint.Endpoint) => Exchanges.session(driver.make(patient), endpoint)
 
   describe(`Transport over ${name}`, () => {
     describe("a requester", () => {
@@ -116,7 +119,10 @@ export const suite = (name: string, driver: Driver) => {
               concurrency: "unbounded"
             })
           )
-          const asked = yield* Effect.forEach(Array.from({ length: 50 }), () => Queue.take(heard))
+          const asked = yield* Effect.raceFirst(
+            Effect.forEach(Array.from({ length: 50 }), () => Queue.take(heard)),
+            Effect.andThen(Fiber.join(answers), Effect.die("there was an answer before all were asked"))
+          )
           for (const { frames, peer } of asked.toReversed()) {
             peer.sendUnsafe(["OK", frames![1]!])
             yield* peer.close
