@@ -69,13 +69,17 @@ describe("ZmqTransport", () => {
       )
       const scope = yield* Scope.make()
       const { request } = yield* Scope.provide(
-        Exchanges.requester(ZmqTransport.make(), endpointOf((server.address() as net.AddressInfo).port), {
-          requestTimeout: Duration.seconds(60)
-        }),
+        Exchanges.requester(
+          ZmqTransport.make({ openTimeout: "12 seconds" }),
+          endpointOf((server.address() as net.AddressInfo).port),
+          {
+            requestTimeout: Duration.seconds(60)
+          }
+        ),
         scope
       )
       const waiting = yield* Effect.forkChild(Effect.flip(request(["OC", "room"])))
-      yield* Deferred.await(accepted)
+      yield* Effect.raceFirst(Deferred.await(accepted), Effect.flatMap(Fiber.join(waiting), Effect.die))
       yield* Scope.close(scope, Exit.void)
       const errors = [yield* Fiber.join(waiting), yield* Effect.flip(request(["OC", "room"]))]
       for (const error of errors) {
@@ -98,7 +102,7 @@ describe("ZmqTransport", () => {
           })
       )
       const { request } = yield* Exchanges.requester(
-        ZmqTransport.make({ openTimeout: "200 millis" }),
+        ZmqTransport.make({ openTimeout: "1 second" }),
         endpointOf((server.address() as net.AddressInfo).port),
         { requestTimeout: Duration.seconds(5) }
       )
