@@ -70,7 +70,7 @@ import { make as makeMessage } from "./Message.ts"
  * @since 0.1.0
  */
 export interface Handlers<E, R, E2, R2, E3, R3> {
-  /** Handles an event. */
+  /** Handles an event, in a fiber of its own: what it forks as a child is interrupted when it ends. */
   readonly onMessage: (message: Message) => Effect.Effect<unknown, E, R>
   /** When to retry `onMessage` that has failed, before the event counts as failed. Default: not at all. */
   readonly retry?: Schedule.Schedule<unknown, E> | undefined

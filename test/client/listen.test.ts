@@ -44,6 +44,30 @@ describe("Worker.listen", () => {
       assert.isTrue(Cause.hasInterruptsOnly(yield* Queue.take(causes)))
     }).pipe(within()))
 
+  it.effect("ends what a handler has forked as its child when the handler ends, and not before", () =>
+    Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      const told = yield* Queue.unbounded<string>()
+      const release = yield* Deferred.make<void>()
+      yield* Effect.forkScoped(worker.listen({
+        onMessage: ({ event }) =>
+          Effect.gen(function*() {
+            yield* Effect.forkChild(
+              Effect.onInterrupt(Effect.never, () => Queue.offer(told, `child of ${event}`)),
+              { startImmediately: true }
+            )
+            yield* Queue.offer(told, event)
+            yield* Deferred.await(release)
+          })
+      }))
+      yield* trigger("one")
+      assert.strictEqual(yield* Queue.take(told), "one")
+      assert.strictEqual(yield* Queue.size(told), 0)
+      yield* trigger("two")
+      yield* Deferred.succeed(release, undefined)
+      assert.deepStrictEqual(yield* Queue.takeN(told, 3), ["child of one", "two", "child of two"])
+    }).pipe(within()))
+
   it.effect("ends with the failure of a handler without onException, and leaves", () =>
     Effect.gen(function*() {
       const worker = yield* Worker.Worker
