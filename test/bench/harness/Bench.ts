@@ -90,6 +90,13 @@ export interface Bench extends Options {
 /** The name of what does the least that is possible: the programs of `floors`. */
 export const floor = "bytes over TCP"
 
+/** The least that a request is if it is an Effect, and if it goes over ZeroMQ. */
+export const fibersFloor = "fibers over TCP"
+export const zeromqFloor = "bytes over ZeroMQ"
+
+/** All of them. */
+export const floors: ReadonlySet<string> = new Set([floor, fibersFloor, zeromqFloor])
+
 /** How long a profile takes, in milliseconds. */
 const profiled = 2000
 

@@ -4,7 +4,15 @@
 import type * as BatchesParty from "../floors/batches.ts"
 import type * as FibersParty from "../floors/fibers.ts"
 import type * as FloorParty from "../floors/requests.ts"
-import { type Bench, type Contestant, floor as floorName, perSecond, rate } from "../harness/Bench.ts"
+import {
+  type Bench,
+  type Contestant,
+  fibersFloor as fibersName,
+  floor as floorName,
+  perSecond,
+  rate,
+  zeromqFloor as zeromqName
+} from "../harness/Bench.ts"
 import { start, startPair, stopAll } from "../harness/party.ts"
 import * as Redis from "../harness/redis.ts"
 import type * as BrokerParty from "../parties/broker.ts"
@@ -58,13 +66,13 @@ export const run = async (bench: Bench): Promise<void> => {
         run: async (milliseconds) => perSecond(await floor.client.call("request", fibers, milliseconds))
       },
       {
-        name: "fibers over TCP",
+        name: fibersName,
         peer: true,
         parties: { client: fibersFloor.client, broker: fibersFloor.server },
         run: async (milliseconds) => perSecond(await fibersFloor.client.call("request", fibers, milliseconds))
       },
       {
-        name: "bytes over ZeroMQ",
+        name: zeromqName,
         peer: true,
         parties: { client: batches.client, broker: batches.server },
         run: async (milliseconds) => perSecond(await batches.client.call("request", fibers, milliseconds))
