@@ -13,7 +13,6 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import { constFalse, constVoid } from "effect/Function"
 import type { Id } from "../../protocol/BrowserMessage.ts"
-import * as SizedMap from "../../protocol/SizedMap.ts"
 import * as Timeline from "./internal/timeline.ts"
 import type { Cancel } from "./Lobby.ts"
 
@@ -109,9 +108,23 @@ interface Ended {
   readonly user: User
   readonly size: number
   readonly expiresAt: number
+  /** Its neighbours among the calls of all users. */
+  before: Ended | undefined
+  after: Ended | undefined
+  /** The next one of its user. */
+  next: Ended | undefined
 }
 
-type EndedCalls = SizedMap.SizedMap<Ended, Call>
+/**
+ * Calls in the order in which they have ended. The oldest of all is the oldest of its user as well, so that a user's oldest is all that
+ * is ever removed.
+ */
+interface EndedCalls {
+  oldest: Ended | undefined
+  newest: Ended | undefined
+  count: number
+  size: number
+}
 
 /** The calls of one user. */
 interface User {
@@ -140,10 +153,12 @@ export const make = (options: {
 }): Calls => {
   const { clock, idempotencyCapacity } = options
   const retention = Duration.toMillis(options.idempotencyRetention)
-  const state: State = { users: new Map(), ended: SizedMap.make(sizeOf), count: 0 }
+  const state: State = { users: new Map(), ended: none(), count: 0 }
   const { ended, users } = state
 
-  const removeExpired = (now: number) => removeOldest(state, ended, ({ expiresAt }) => expiresAt <= now)
+  const removeExpired = (now: number) => {
+    while (ended.oldest !== undefined && ended.oldest.expiresAt <= now) removeOldest(state, ended.oldest)
+  }
   const known = ({ name, uid }: Key) => users.get(uid)?.calls.get(name)
   return {
     find: (key) => {
@@ -165,11 +180,18 @@ export const make = (options: {
       call.cancel = constFalse
       const user = add(state, call, key)
       const size = overhead + 2 * (key.uid.length + key.name.length + (response?.length ?? 0))
-      const own: Ended = { call, key, user, size, expiresAt: now + retention }
-      user.ended.set(call, own)
-      ended.set(call, own)
-      removeOldest(state, user.ended, () => user.ended.entries.size > maxOfUser || user.ended.size() > maxSizeOfUser)
-      removeOldest(state, ended, () => ended.entries.size > idempotencyCapacity || ended.size() > maxSize)
+      append(state, {
+        call,
+        key,
+        user,
+        size,
+        expiresAt: now + retention,
+        before: ended.newest,
+        after: undefined,
+        next: undefined
+      })
+      while (user.ended.count > maxOfUser || user.ended.size > maxSizeOfUser) removeOldest(state, user.ended.oldest!)
+      while (ended.count > idempotencyCapacity || ended.size > maxSize) removeOldest(state, ended.oldest!)
     },
     removeUnsafe: (call) => {
       if (call.key !== undefined) remove(state, call, call.key)
@@ -178,13 +200,14 @@ export const make = (options: {
   }
 }
 
-const sizeOf = ({ size }: Ended): number => size
+const none = (): EndedCalls => ({ oldest: undefined, newest: undefined, count: 0, size: 0 })
 
 const add = (state: State, call: Call, { name, uid }: Key): User => {
-  const user = state.users.get(uid) ?? { calls: new Map(), ended: SizedMap.make(sizeOf) }
-  state.users.set(uid, user)
-  if (!user.calls.has(name)) state.count++
+  let user = state.users.get(uid)
+  if (user === undefined) state.users.set(uid, user = { calls: new Map(), ended: none() })
+  const before = user.calls.size
   user.calls.set(name, call)
+  state.count += user.calls.size - before
   return user
 }
 
@@ -197,11 +220,31 @@ const remove = (state: State, call: Call, { name, uid }: Key): void => {
   if (user.calls.size === 0) state.users.delete(uid)
 }
 
-const removeOldest = (state: State, some: EndedCalls, isBeyond: (oldest: Ended) => boolean): void => {
-  for (let oldest = some.oldest(); oldest !== undefined && isBeyond(oldest[1]); oldest = some.oldest()) {
-    const [call, { key, user }] = oldest
-    state.ended.remove(call)
-    user.ended.remove(call)
-    remove(state, call, key)
+const append = ({ ended }: State, own: Ended): void => {
+  const { size, user } = own
+  if (ended.newest === undefined) ended.oldest = own
+  else ended.newest.after = own
+  if (user.ended.newest === undefined) user.ended.oldest = own
+  else user.ended.newest.next = own
+  for (const list of [ended, user.ended]) {
+    list.newest = own
+    list.count++
+    list.size += size
   }
+}
+
+// The oldest of its user.
+const removeOldest = (state: State, { after, before, call, key, next, size, user }: Ended): void => {
+  const { ended } = state
+  if (before === undefined) ended.oldest = after
+  else before.after = after
+  if (after === undefined) ended.newest = before
+  else after.before = before
+  user.ended.oldest = next
+  if (next === undefined) user.ended.newest = undefined
+  for (const list of [ended, user.ended]) {
+    list.count--
+    list.size -= size
+  }
+  remove(state, call, key)
 }

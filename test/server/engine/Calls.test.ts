@@ -1,8 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Duration, Effect } from "effect"
+import { Arbitrary, Clock, Duration, Effect } from "effect"
 import { constFalse } from "effect/Function"
 import { TestClock } from "effect/testing"
 import * as Calls from "../../../src/server/engine/Calls.ts"
+import { int } from "../../protocol/arbitraries.ts"
 
 const make = (options?: { readonly idempotencyCapacity: number }) =>
   Effect.map(
@@ -80,5 +81,59 @@ describe("Calls", () => {
       const response = "x".repeat(1_900_000)
       for (let n = 0; n < 20; n++) large.endUnsafe(call(1, { uid: `u${n}`, response }))
       expect([large.size(), has(large, 1, "u2"), has(large, 1, "u3")]).toEqual([17, false, true])
+    }))
+
+  it.effect("are removed in order, after one in the midst of them was", () =>
+    Effect.gen(function*() {
+      const calls = yield* make({ idempotencyCapacity: 3 })
+      const response = "x".repeat(1_500_000)
+      calls.endUnsafe(call(1, { uid: "a" }))
+      calls.endUnsafe(call(1, { uid: "b", response }))
+      calls.endUnsafe(call(2, { uid: "b", response }))
+      expect([has(calls, 1, "a"), has(calls, 1, "b"), has(calls, 2, "b")]).toEqual([true, false, true])
+      for (const uid of ["c", "d", "e"]) calls.endUnsafe(call(1, { uid }))
+      expect([has(calls, 1, "a"), has(calls, 2, "b")]).toEqual([false, false])
+      expect(["c", "d", "e"].map((uid) => has(calls, 1, uid))).toEqual([true, true, true])
+    }))
+
+  it.effect("are limited again after all of a user have expired", () =>
+    Effect.gen(function*() {
+      const calls = yield* make()
+      const response = "x".repeat(1_500_000)
+      calls.addUnsafe(call(0))
+      calls.endUnsafe(call(1))
+      yield* TestClock.adjust("5 minutes")
+      for (const id of [2, 3]) calls.endUnsafe(call(id, { response }))
+      expect([0, 1, 2, 3].map((id) => has(calls, id))).toEqual([true, false, false, true])
+    }))
+
+  it.effect.prop("are forgotten as a list of all would be: expired ones, a user's oldest, and the oldest of all", [
+    Arbitrary.array(Arbitrary.all([int(0, 3), int(0, 3), int(0, 60)]), { maxLength: 40 })
+  ], ([steps]) =>
+    Effect.gen(function*() {
+      const calls = yield* make({ idempotencyCapacity: 5 })
+      let model: Array<{ readonly uid: string; readonly id: number; readonly size: number; readonly until: number }> =
+        []
+      let now = 0
+      // One that runs keeps its user, whose others come and go.
+      for (const user of [0, 1]) calls.addUnsafe(call(1000, { uid: `u${user}` }))
+      for (const [id, [user, quarters, seconds]] of steps.entries()) {
+        yield* TestClock.adjust(Duration.seconds(seconds))
+        now += seconds
+        const uid = `u${user}`
+        const response = "x".repeat(quarters * 524_288)
+        calls.endUnsafe(call(id, { uid, response }))
+        const own = { uid, id, size: 512 + 2 * (2 + `["c",${id}]`.length + response.length), until: now + 300 }
+        model = [...model.filter(({ until }) => until > now), own]
+        const sizeOf = (some: typeof model) => some.reduce((sum, { size }) => sum + size, 0)
+        const ofUser = () => model.filter((one) => one.uid === uid)
+        while (sizeOf(ofUser()) > 4 * 1_048_576) model.splice(model.indexOf(ofUser()[0]!), 1)
+        while (model.length > 5) model.shift()
+        for (let before = 0; before <= id; before++) {
+          const [user] = steps[before]!
+          expect(has(calls, before, `u${user}`)).toBe(model.some((one) => one.id === before))
+        }
+        expect(calls.size()).toBe(model.length + 2)
+      }
     }))
 })
