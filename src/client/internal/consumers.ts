@@ -6,7 +6,7 @@
  * handlers interrupted, so that an uninterruptible handler delays no other. To a broker that does not support releases, `QT` is
  * sent first; then all received events are handled, or if a handler has failed only running handlers finish.
  *
- * If the connection has failed for good, it stops at once, and handlers that are running have `drainTimeout`, too.
+ * If the connection has ended with an error, it stops at once. Running handlers have `drainTimeout` then as well.
  */
 
 import * as Cause from "effect/Cause"
@@ -34,7 +34,7 @@ const lastStep = "500 millis"
 /** How long to wait for events that are on their way from a broker that does not answer `QT`. */
 const onTheirWay = "250 millis"
 
-/** Listens until interrupted, or until `handle` or the connection fails for good. */
+/** Listens until interrupted. Fails with the first failure of `handle`, or with the error that has ended the connection. */
 export const run = Effect.fnUntraced(function*<E, R>(
   { concurrency, drainTimeout, open }: Options,
   handle: HandlerPool.Handle<E, R>

@@ -155,7 +155,7 @@ class Run<E> {
     this.outcome = outcome
     return outcome === exit || Exit.isFailure(outcome) ? Effect.void : this.explain(outcome.value)
   }
-  // Not the exit, if its value is still to be encoded, or if its failure is none.
+  // The exit, except that a response is encoded if a router has not done it, and that a browser which has disconnected is no failure.
   private outcomeOf(exit: Exit.Exit<unknown, E>): Exit.Exit<unknown, E> {
     const { arrived, context, message: { event } } = this
     if (Exit.isFailure(exit)) return hasDisconnected(exit.cause, this.message) ? Exit.void : exit

@@ -41,7 +41,7 @@ export interface HandlerPool {
   readonly idle: Effect.Effect<void>
   /** From now on releases events instead of handling them, if they can be released. */
   readonly drainUnsafe: () => void
-  /** Interrupts all handlers, and waits for them. What they fail with then is nobody's. */
+  /** Interrupts all handlers, and waits for them. Their failures are ignored from then on. */
   readonly interrupt: Effect.Effect<void>
 }
 

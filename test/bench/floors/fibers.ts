@@ -5,6 +5,7 @@
 import { Effect, Exit } from "effect"
 import * as Net from "node:net"
 import type * as Pace from "../harness/pace.ts"
+import { count } from "../harness/pieces.ts"
 import * as Role from "../harness/role.ts"
 
 const data = { what: "world" }
@@ -12,16 +13,6 @@ const requestOf = (): string => `BC room hello ${JSON.stringify(data)}\n`
 const requestSize = requestOf().length
 const responseSize = 12
 let socket: Net.Socket
-
-/** Tells how many pieces of this size have come. */
-const count = (size: number, come: (pieces: number) => void) => {
-  let bytes = 0
-  return (chunk: Buffer) => {
-    bytes += chunk.length
-    come(Math.floor(bytes / size))
-    bytes %= size
-  }
-}
 
 const functions = {
   bind: () =>

@@ -3,21 +3,12 @@
  */
 import * as Net from "node:net"
 import * as Pace from "../harness/pace.ts"
+import { count } from "../harness/pieces.ts"
 import * as Role from "../harness/role.ts"
 
 const request = Buffer.alloc(40, "x")
 const response = Buffer.alloc(12, "x")
 let socket: Net.Socket
-
-/** Tells how many pieces of this size have come. */
-const count = (size: number, come: (pieces: number) => void) => {
-  let bytes = 0
-  return (chunk: Buffer) => {
-    bytes += chunk.length
-    come(Math.floor(bytes / size))
-    bytes %= size
-  }
-}
 
 const many = (piece: Buffer, pieces: number): Buffer => Buffer.alloc(piece.length * pieces, piece)
 
