@@ -5,8 +5,16 @@
  */
 
 import * as Metric from "effect/Metric"
+import * as MetricFamily from "../protocol/MetricFamily.ts"
 
-const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
+type Attributes = Readonly<Record<string, string>>
+
+const counterWith = (name: string, description: string) => (attributes?: Attributes) =>
+  Metric.counter(name, { description, incremental: true, attributes })
+
+const counter = (name: string, description: string) => counterWith(name, description)()
+
+const requestsWith = counterWith("kosmonaut_client_requests_total", "Requests that ended, by command and outcome")
 
 /**
  * Requests of Clients, by `command` and `outcome` (`ok`, `interrupted`, `defect`, or the error's tag). The commands are
@@ -17,31 +25,51 @@ const counter = (name: string, description: string) => Metric.counter(name, { de
  *
  * @since 0.1.0
  */
-export const requests = counter("kosmonaut_client_requests_total", "Requests that ended, by command and outcome")
+export const requests = requestsWith()
+
+/** @internal */
+export const requestsBy = MetricFamily.make(requestsWith, "command", "outcome")
+
+const requestSecondsWith = (attributes?: Attributes) =>
+  Metric.histogram("kosmonaut_client_request_seconds", {
+    description: "How long requests took, in seconds, by command",
+    boundaries: Metric.exponentialBoundaries({ start: 0.000_25, factor: 2, count: 16 }),
+    attributes
+  })
 
 /**
  * How long requests took, in seconds, by `command`.
  *
  * @since 0.1.0
  */
-export const requestSeconds = Metric.histogram("kosmonaut_client_request_seconds", {
-  description: "How long requests took, in seconds, by command",
-  boundaries: Metric.exponentialBoundaries({ start: 0.000_25, factor: 2, count: 16 })
-})
+export const requestSeconds = requestSecondsWith()
+
+/** @internal */
+export const requestSecondsBy = MetricFamily.make(requestSecondsWith, "command")
+
+const requestRetriesWith = counterWith("kosmonaut_client_retries_total", "Requests that were sent again, by command")
 
 /**
  * Requests that Clients retried, by `command`; see the option `retry`.
  *
  * @since 0.1.0
  */
-export const requestRetries = counter("kosmonaut_client_retries_total", "Requests that were sent again, by command")
+export const requestRetries = requestRetriesWith()
+
+/** @internal */
+export const requestRetriesBy = MetricFamily.make(requestRetriesWith, "command")
+
+const eventsWith = counterWith("kosmonaut_worker_events_total", "Events whose handler ended, by outcome")
 
 /**
  * Events that a Worker's handler has ended with, by `outcome` (`handled`, `failed`, `interrupted`).
  *
  * @since 0.1.0
  */
-export const events = counter("kosmonaut_worker_events_total", "Events whose handler ended, by outcome")
+export const events = eventsWith()
+
+/** @internal */
+export const eventsBy = MetricFamily.make(eventsWith, "outcome")
 
 /**
  * Retries of handlers that failed; see `retry` of `Worker.Handlers`.

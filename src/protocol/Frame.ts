@@ -62,6 +62,7 @@ export const check = (
 ): Result.Result<Frames, MessageEncodeError> => {
   for (let index = 0; index < frames.length; index++) {
     const frame = frames[index]!
+    if (!suspicious.test(frame)) continue
     if (options.lines && /[\r\n]/.test(frame)) {
       return refuse(frames, index, "it holds a line break, which classic TCP cannot carry")
     }
@@ -88,6 +89,9 @@ export const byteLength = (text: string): number =>
   text.length < 1000 && ascii.test(text) ? text.length : encoder.encode(text).length
 
 const ascii = /^[\0-\x7f]*$/
+
+// One look is enough for almost every frame.
+const suspicious = /[\r\n\ud800-\udfff]/
 
 const refuse = (frames: Frames, index: number, detail: string) =>
   Result.fail(new MessageEncodeError({ argument: `argument ${index} of ${nameOf(frames)}`, detail }))

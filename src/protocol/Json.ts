@@ -65,9 +65,9 @@ export const parseObjectOrEmpty = (text: string): JsonObject => {
  * @since 0.1.0
  */
 export const stringify = (value: unknown): Result.Result<string, unknown> => {
-  const text = Result.try(() => JSON.stringify(value) as string | undefined)
-  if (Result.isFailure(text)) return Result.fail(text.failure)
-  return text.success === undefined ? Result.fail(new Error("it has no JSON form")) : Result.succeed(text.success)
+  const text = Result.try((): string => JSON.stringify(value))
+  // The compiler does not know that there are values without a text.
+  return Result.isSuccess(text) && text.success === undefined ? Result.fail(new Error("it has no JSON form")) : text
 }
 
 /**

@@ -1,11 +1,12 @@
 /**
  * A metric with one series for each combination of its attributes' values, each made once and then found again, since
- * making one costs more than updating it. The values must be few: what users name does not belong in them.
+ * making one costs more than updating it. Each is a metric of its own, whose attributes are known before it is updated. The
+ * values must be few: what users name does not belong in them.
  *
  * @since 0.1.0
  */
 
-import * as Metric from "effect/Metric"
+import type * as Metric from "effect/Metric"
 
 /**
  * Gives the series of these values.
@@ -17,12 +18,12 @@ export type MetricFamily<Keys extends ReadonlyArray<string>, Input, State> = (
 ) => Metric.Metric<Input, State>
 
 /**
- * The series of `metric` by the attributes `keys`.
+ * The series by the attributes `keys` of what `of` makes with attributes.
  *
  * @since 0.1.0
  */
 export const make = <Input, State, const Keys extends ReadonlyArray<string>>(
-  metric: Metric.Metric<Input, State>,
+  of: (attributes: Readonly<Record<string, string>>) => Metric.Metric<Input, State>,
   ...keys: Keys
 ): MetricFamily<Keys, Input, State> => {
   // By one value after the other, so that no name is put together to find a series.
@@ -34,7 +35,7 @@ export const make = <Input, State, const Keys extends ReadonlyArray<string>>(
   }
 
   function add(values: ReadonlyArray<string>): Metric.Metric<Input, State> {
-    const made = Metric.withAttributes(metric, keys.map((key, index): [string, string] => [key, values[index]!]))
+    const made = of(Object.fromEntries(keys.map((key, index) => [key, values[index]!])))
     let node = series
     for (const value of values.slice(0, -1)) {
       const next = node.get(value)

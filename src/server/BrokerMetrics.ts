@@ -7,8 +7,12 @@
  */
 
 import * as Metric from "effect/Metric"
+import * as MetricFamily from "../protocol/MetricFamily.ts"
 
-const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
+const counterWith = (name: string, description: string) => (attributes?: Readonly<Record<string, string>>) =>
+  Metric.counter(name, { description, incremental: true, attributes })
+
+const counter = (name: string, description: string) => counterWith(name, description)()
 
 const gauge = (name: string, description: string) => Metric.gauge(name, { description })
 
@@ -108,12 +112,17 @@ export const events = counter("kosmonaut_broker_events_total", "Events for worke
  */
 export const handledRequests = counter("kosmonaut_broker_handled_requests_total", "Requests for workers, by outcome")
 
+const requestsWith = counterWith("kosmonaut_broker_requests_total", "Requests of Clients, by command and outcome")
+
 /**
  * Requests of Clients, by `command` and `outcome`, which is `ok` or the status code of an error.
  *
  * @since 0.1.0
  */
-export const requests = counter("kosmonaut_broker_requests_total", "Requests of Clients, by command and outcome")
+export const requests = requestsWith()
+
+/** @internal */
+export const requestsBy = MetricFamily.make(requestsWith, "command", "outcome")
 
 /**
  * Browsers that were disconnected because they did not read.

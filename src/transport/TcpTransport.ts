@@ -166,7 +166,7 @@ const pipelined = (id: string, { pull, writeUnsafe }: FrameStream): Connection =
   isKosmonaut: () => true,
   batches: () => true,
   enough: Infinity,
-  pull: pull(([envelope = "", ...frames]) => ({ envelope, frames })),
+  pull: pull((frames) => ({ envelope: frames[0] ?? "", frames: frames.slice(1) })),
   sendUnsafe: (messages, settled) => {
     let text = ""
     for (const { envelope, frames } of messages) text += `${envelope}\n${Frame.textOf(frames)}`

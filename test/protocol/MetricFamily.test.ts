@@ -5,7 +5,11 @@ import * as MetricFamily from "../../src/protocol/MetricFamily.ts"
 describe("MetricFamily", () => {
   it.effect("has one series for each combination of values, made once", () =>
     Effect.gen(function*() {
-      const requests = MetricFamily.make(Metric.counter("test_family_requests"), "command", "outcome")
+      const requests = MetricFamily.make(
+        (attributes) => Metric.counter("test_family_requests", { attributes }),
+        "command",
+        "outcome"
+      )
       expect(requests("a", "ok")).toBe(requests("a", "ok"))
       yield* Metric.update(requests("a", "ok"), 1)
       yield* Metric.update(requests("a", "ok"), 2)

@@ -15,7 +15,6 @@ import * as Schedule from "effect/Schedule"
 import type * as Tracer from "effect/Tracer"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import { BrowserNotFoundError, isRetryable, wasNotSent } from "../../protocol/KosmonautError.ts"
-import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Message } from "../Message.ts"
@@ -150,7 +149,7 @@ class Run<E> {
     this.timer?.interruptUnsafe()
     const outcome = this.expired ? Exit.succeed(new Expired(this.message.event)) : this.outcomeOf(exit)
     if (delivery !== undefined) settleUnsafe(delivery, outcome)
-    eventsBy(nameOf(outcome)).updateUnsafe(1, context)
+    ClientMetrics.eventsBy(nameOf(outcome)).updateUnsafe(1, context)
     ClientMetrics.eventSeconds.updateUnsafe(Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9, context)
     this.outcome = outcome
     return outcome === exit || Exit.isFailure(outcome) ? Effect.void : this.explain(outcome.value)
@@ -206,4 +205,3 @@ export const hasDisconnected = ({ reasons }: Cause.Cause<unknown>, { sid }: Pick
 export const isDisconnected = (error: unknown, sid: string | undefined): boolean =>
   error instanceof BrowserNotFoundError && error.sid === sid
 
-const eventsBy = MetricFamily.make(ClientMetrics.events, "outcome")

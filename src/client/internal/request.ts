@@ -23,7 +23,6 @@ import {
   type RequestTimeoutError,
   type UnauthorizedError
 } from "../../protocol/KosmonautError.ts"
-import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Response from "../../protocol/Response.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
@@ -306,9 +305,6 @@ const sizeOf = (frames: Frame.Frames): number => frames.reduce((size, frame) => 
 
 const isAddition = (command: FromClient): boolean => command._tag !== "Broadcast" || command.exceptSid !== undefined
 
-const requestsBy = MetricFamily.make(ClientMetrics.requests, "command", "outcome")
-const secondsBy = MetricFamily.make(ClientMetrics.requestSeconds, "command")
-
 const producers: ReadonlySet<FromClient["_tag"]> = new Set([
   "Broadcast",
   "BroadcastAll",
@@ -341,8 +337,8 @@ const count = (
 ): void => {
   const name = descriptions[command._tag].name
   const { context } = fiber
-  requestsBy(name, outcome).updateUnsafe(1, context)
-  secondsBy(name).updateUnsafe(Number(now(fiber) - started) / 1e9, context)
+  ClientMetrics.requestsBy(name, outcome).updateUnsafe(1, context)
+  ClientMetrics.requestSecondsBy(name).updateUnsafe(Number(now(fiber) - started) / 1e9, context)
 }
 
 const measured = <A, E>(

@@ -23,7 +23,6 @@ import {
   type RequestTimeoutError,
   wasNotSent
 } from "../../protocol/KosmonautError.ts"
-import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Retry from "../../protocol/Retry.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Pipeline, SendError, Unanswered } from "./pipeline.ts"
@@ -41,7 +40,6 @@ export type Retrier = (
   failed: Unanswered
 ) => Effect.Effect<Frames, SendError>
 
-const retriesBy = MetricFamily.make(ClientMetrics.requestRetries, "command")
 
 /** Retries with this pipeline until the scope ends. */
 export const make = Effect.fnUntraced(function*(
@@ -71,7 +69,7 @@ export const make = Effect.fnUntraced(function*(
     let reported: Failed = error
     for (let retries = 1; yield* pause(failed); retries++) {
       span?.attribute("kosmonaut.retries", retries)
-      yield* Metric.update(retriesBy(descriptions[command._tag].name), 1)
+      yield* Metric.update(ClientMetrics.requestRetriesBy(descriptions[command._tag].name), 1)
       const isNamed = key !== undefined && !canRepeat && !wasNotSent(reported)
       const response = yield* Effect.result(pipeline.request(isNamed ? Retry.encode(key!, frames) : frames))
       if (Result.isSuccess(response)) {

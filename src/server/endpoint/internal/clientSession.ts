@@ -17,7 +17,6 @@ import { argumentsOf, descriptions, type FromClient, type FromServer } from "../
 import { decodeFromClient, traceparentOf } from "../../../protocol/CommandCodec.ts"
 import type { Frames } from "../../../protocol/Frame.ts"
 import { InternalError, type StatusError } from "../../../protocol/KosmonautError.ts"
-import * as MetricFamily from "../../../protocol/MetricFamily.ts"
 import * as Retry from "../../../protocol/Retry.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
@@ -265,10 +264,8 @@ const count = (
       onNone: () => "defect",
       onSome: (error) => String(error.code)
     })
-  requestsBy(descriptions[command._tag].name, outcome).updateUnsafe(1, context)
+  BrokerMetrics.requestsBy(descriptions[command._tag].name, outcome).updateUnsafe(1, context)
 }
-
-const requestsBy = MetricFamily.make(BrokerMetrics.requests, "command", "outcome")
 
 // The Client's span is the parent.
 const traced = <A, E>(
