@@ -24,19 +24,17 @@ import { expecting } from "./target.ts"
 /** `Client.broadcast`, `Client.broadcastAll`, `Client.sendTo` and `Client.sendToUser`. */
 export const make = ({ inRoom, query, execute, executeIn }: Requests) => ({
   broadcast: (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>
-    Effect.withFiber((fiber) =>
-      inRoom(emptyBroadcast, (): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
-        const encoded = typeof channel === "string"
-          ? encodeBroadcast(channel, event, data, options?.exceptSid)
-          : Result.flatMap(
-            declaredOn(channel, event),
-            (event) => encodeBroadcast(channel.name, event, data, options?.exceptSid)
-          )
-        return Result.isSuccess(encoded)
-          ? executeIn(fiber, encoded.success, notFound)
-          : Effect.fail(refusal(encoded.failure))
-      })
-    ),
+    inRoom(emptyBroadcast, (fiber): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
+      const encoded = typeof channel === "string"
+        ? encodeBroadcast(channel, event, data, options?.exceptSid)
+        : Result.flatMap(
+          declaredOn(channel, event),
+          (event) => encodeBroadcast(channel.name, event, data, options?.exceptSid)
+        )
+      return Result.isSuccess(encoded)
+        ? executeIn(fiber, encoded.success, notFound)
+        : Effect.fail(refusal(encoded.failure))
+    }),
 
   broadcastAll: Effect.fnUntraced(function*(
     broadcasts: ReadonlyArray<Broadcast>

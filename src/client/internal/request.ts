@@ -26,7 +26,8 @@ import {
 import * as Response from "../../protocol/Response.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
-import { keyOf, type Pipeline, type Unanswered } from "./pipeline.ts"
+import type { Pending, ResponseHandler } from "./pendingRequests.ts"
+import { keyOf, type Pipeline, type SendError, type Unanswered } from "./pipeline.ts"
 import type { Retrier } from "./retry.ts"
 import { statusError } from "./target.ts"
 
@@ -44,7 +45,7 @@ export interface Requests {
   /** Makes a request once there is room for it, so that what waits is not encoded yet. `command` is one without data. */
   readonly inRoom: <A, E>(
     command: FromClient,
-    make: () => Effect.Effect<A, E>
+    make: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | RequestTimeoutError>
   /** Sends a request whose response is `OK`. */
   readonly execute: <Command extends FromClient, E = never>(
@@ -131,33 +132,20 @@ const makeSlow = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) => {
 }
 
 const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) => {
-  const { retried, traced, untraced } = makeSlow(endpoint, pipeline, retry)
+  const slow = makeSlow(endpoint, pipeline, retry)
 
   // The hot path of every Client: if nothing is traced and a connection is open, a request is one step of its fiber, and so is
   // the response.
   const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
-    const { command, done, fiber } = request
     if (pipeline.isFull()) {
       return Effect.andThen(waitForRoom(pipeline, request), Effect.suspend(() => exchange(request)))
     }
-    const started = now(fiber)
-    if (Trace.isTraced(fiber)) return measured(request, started, traced(request))
-    const frames = encodeFromClient(command)
+    const started = now(request.fiber)
+    if (Trace.isTraced(request.fiber)) return measured(request, started, slow.traced(request))
     return Effect.callback((resume) => {
-      const pending = pipeline.requestUnsafe(frames, {
-        onResponse: (response) => {
-          if (done === undefined || response[0] !== "OK" || response[1]) {
-            return resume(measured(request, started, readResponse(request, response)))
-          }
-          count(request, started, "ok")
-          resume(done)
-        },
-        onFailure: (cause, failed) => {
-          const unanswered = Cause.map(cause, (error): Unanswered => ({ error, key: keyOf(failed) }))
-          resume(measured(request, started, retried(request, frames, unanswered)))
-        }
-      })
-      if (pending === undefined) return resume(measured(request, started, untraced(request, frames)))
+      const sent = new Sent(request, started, encodeFromClient(request.command), slow.retried, resume)
+      const pending = pipeline.requestUnsafe(sent.frames, sent)
+      if (pending === undefined) return resume(measured(request, started, slow.untraced(request, sent.frames)))
       return Effect.sync(() => {
         pipeline.cancelUnsafe(pending)
         count(request, started, "interrupted")
@@ -165,6 +153,43 @@ const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) =>
     })
   }
   return exchange
+}
+
+// A request in flight, as one object.
+class Sent<A, E> implements ResponseHandler {
+  readonly request: Request<A, E>
+  readonly started: bigint
+  readonly frames: Frame.Frames
+  readonly retried: ReturnType<typeof makeSlow>["retried"]
+  readonly resume: (effect: Effect.Effect<A, E | RequestError>) => void
+
+  constructor(
+    request: Request<A, E>,
+    started: bigint,
+    frames: Frame.Frames,
+    retried: ReturnType<typeof makeSlow>["retried"],
+    resume: (effect: Effect.Effect<A, E | RequestError>) => void
+  ) {
+    this.request = request
+    this.started = started
+    this.frames = frames
+    this.retried = retried
+    this.resume = resume
+  }
+
+  onResponse(response: Frame.Frames): void {
+    const { request, started } = this
+    if (request.done === undefined || response[0] !== "OK" || response[1]) {
+      return this.resume(measured(request, started, readResponse(request, response)))
+    }
+    count(request, started, "ok")
+    this.resume(request.done)
+  }
+
+  onFailure(cause: Cause.Cause<SendError>, failed: Pending): void {
+    const unanswered = Cause.map(cause, (error): Unanswered => ({ error, key: keyOf(failed) }))
+    this.resume(measured(this.request, this.started, this.retried(this.request, this.frames, unanswered)))
+  }
 }
 
 const waitForRoom = (pipeline: Pipeline, request: Pick<Request<never, never>, "command" | "fiber">) => {
@@ -213,11 +238,12 @@ export const make = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier): Re
       done: Effect.void
     })
 
-  const inRoom: Requests["inRoom"] = (command, make) => {
-    if (!pipeline.isFull()) return make()
-    const next = Effect.suspend(() => inRoom(command, make))
-    return Effect.withFiber((fiber) => Effect.andThen(waitForRoom(pipeline, { command, fiber }), next))
-  }
+  const inRoom: Requests["inRoom"] = (command, make) =>
+    Effect.withFiber((fiber) =>
+      pipeline.isFull()
+        ? Effect.andThen(waitForRoom(pipeline, { command, fiber }), inRoom(command, make))
+        : make(fiber)
+    )
 
   return {
     inRoom,
