@@ -114,10 +114,14 @@ for (const [tag, description] of Object.entries(descriptions)) {
 }
 // Written without the table: this is the hot path of every Client.
 const needsBroadcast = missing("BC", ["a channel", "an event", "data"])
-readers.set("BC", ([_, channel, event, data]) =>
-  channel && event && data !== undefined
+readers.set("BC", (frames) => {
+  const channel = frames[1]
+  const event = frames[2]
+  const data = frames[3]
+  return channel && event && data !== undefined
     ? Result.succeed({ _tag: "Broadcast", channel, event, data })
-    : needsBroadcast)
+    : needsBroadcast
+})
 const needsExcept = missing("BX", ["a channel", "an event", "data", "the sid of a browser"])
 readers.set("BX", ([_, channel, event, data, exceptSid]) =>
   channel && event && data && exceptSid

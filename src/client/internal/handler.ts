@@ -204,4 +204,3 @@ export const hasDisconnected = ({ reasons }: Cause.Cause<unknown>, { sid }: Pick
 /** The same of one failure. */
 export const isDisconnected = (error: unknown, sid: string | undefined): boolean =>
   error instanceof BrowserNotFoundError && error.sid === sid
-

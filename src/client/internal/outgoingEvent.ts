@@ -28,14 +28,14 @@ export const encodeBroadcast = (
   exceptSid: string | undefined
 ): Result.Result<EncodedBroadcast, ChannelNotFoundError | BadRequestError | MessageEncodeError> => {
   if (!ChannelName.isValid(channel)) return Result.fail(new ChannelNotFoundError({ channel }))
-  const encoded = encodeEvent(event, data)
+  const encoded = encodeData(event, data)
   return Result.isFailure(encoded)
     ? Result.fail(encoded.failure)
     : Result.succeed({
       _tag: "Broadcast",
       channel,
-      event: encoded.success.event,
-      data: encoded.success.data,
+      event: nameOf(event),
+      data: encoded.success,
       exceptSid: exceptSid || undefined
     })
 }
@@ -46,22 +46,27 @@ export type Named = string | Event.Any
 /** An event as it travels, or why it cannot. */
 export const encodeEvent = (
   event: Named,
+  data: unknown
+): Result.Result<{ readonly event: string; readonly data: string }, BadRequestError | MessageEncodeError> =>
+  Result.map(encodeData(event, data), (data) => ({ event: nameOf(event), data }))
+
+const nameOf = (event: Named): string => typeof event === "string" ? event : event._tag
+
+const encodeData = (
+  event: Named,
   data: unknown = {}
-): Result.Result<{ readonly event: string; readonly data: string }, BadRequestError | MessageEncodeError> => {
-  const name = typeof event === "string" ? event : event._tag
+): Result.Result<string, BadRequestError | MessageEncodeError> => {
+  const name = nameOf(event)
   if (name === "") return Result.fail(new BadRequestError({ detail: "an event needs a name" }))
   if (name.startsWith(":")) {
     return Result.fail(
       new BadRequestError({ detail: `${name.slice(0, 100)}: event names that begin with : are reserved` })
     )
   }
-  const encoded = typeof event === "string" ? encodeData(data) : Event.encode(event, data)
-  return Result.isFailure(encoded)
-    ? Result.fail(encoded.failure)
-    : Result.succeed({ event: name, data: encoded.success })
+  return typeof event === "string" ? encodeJson(data) : Event.encode(event, data)
 }
 
-const encodeData = (data: unknown): Result.Result<string, MessageEncodeError> => {
+const encodeJson = (data: unknown): Result.Result<string, MessageEncodeError> => {
   const json = Json.stringify(data)
   if (Result.isSuccess(json) && json.success.startsWith("{")) return Result.succeed(json.success)
   return Result.fail(

@@ -40,7 +40,6 @@ export type Retrier = (
   failed: Unanswered
 ) => Effect.Effect<Frames, SendError>
 
-
 /** Retries with this pipeline until the scope ends. */
 export const make = Effect.fnUntraced(function*(
   pipeline: Pipeline,

@@ -11,7 +11,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as Frame from "../../protocol/Frame.ts"
+import * as Frame from "../../protocol/Frame.ts"
 import * as FrameParser from "../../protocol/FrameParser.ts"
 import type { Peer } from "../TransportServer.ts"
 import * as Batch from "./batch.ts"
@@ -96,10 +96,8 @@ const identityIn = (bytes: Buffer): string | undefined => {
 export const encode = (sendings: ReadonlyArray<Sending>): Uint8Array => {
   let text = ""
   for (const { envelope, frames, prefix } of sendings) {
-    if (prefix === undefined) text += `${envelope}\n`
-    for (const frame of frames) text += `${frame}\n`
-    if (prefix !== undefined && frames.length === 1 && frames[0] !== Batch.marker) text += "\n"
-    text += "\r\n\r\n"
+    if (prefix === undefined) text += `${envelope}\n${Frame.textOf(frames)}`
+    else text += Frame.textOf(frames.length === 1 && frames[0] !== Batch.marker ? [...frames, ""] : frames)
   }
   return Buffer.from(text)
 }

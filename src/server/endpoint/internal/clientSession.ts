@@ -72,6 +72,19 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       : responding
   }
 
+  const respondLater = (
+    { backend: { vhost }, command }: Request,
+    peer: Peer,
+    executed: Effect.Effect<FromServer, StatusError>
+  ) => {
+    const waits = waitsForStore(vhost, command)
+    const responded = (response: FromServer) =>
+      waits ? respondWhenPersisted(vhost, peer, response) : respondUnsafe(peer, response)
+    return isCommit(command)
+      ? handleCommit(peer, executed, responded)
+      : Effect.flatMap(executed, (response) => responded(response) ?? Effect.void)
+  }
+
   return (backend, peer, frames) => {
     const isRetry = Retry.isRetry(frames)
     const own = isRetry ? Retry.requestOf(frames) : frames
@@ -82,16 +95,11 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       return handleRequest(request, peer, isRetry ? Retry.keyOf(frames) : undefined)
     }
     const executed = isRetry ? retried(request, Retry.keyOf(frames)) : cached(request, peer.message)
-    const waits = waitsForStore(backend.vhost, request.command)
-    const responded = (response: FromServer) =>
-      waits ? respondWhenPersisted(backend.vhost, peer, response) : respondUnsafe(peer, response)
-    if (Pending.isDone(executed)) {
-      return Exit.isSuccess(executed)
-        ? responded(executed.value)
-        : Effect.failCause(executed.cause)
-    }
-    if (isCommit(request.command)) return handleCommit(peer, executed, responded)
-    return Effect.flatMap(executed, (response) => responded(response) ?? Effect.void)
+    if (!Pending.isDone(executed)) return respondLater(request, peer, executed)
+    if (Exit.isFailure(executed)) return Effect.failCause(executed.cause)
+    return waitsForStore(backend.vhost, request.command)
+      ? respondWhenPersisted(backend.vhost, peer, executed.value)
+      : respondUnsafe(peer, executed.value)
   }
 }
 
@@ -195,26 +203,36 @@ const executed = (
   cache: ResponseCache.Connection | undefined,
   message: string
 ): Effect.Effect<FromServer, StatusError> => {
-  const { command, context } = request
-  const end = (exit: Exit.Exit<FromServer, StatusError>) => {
-    cache?.endUnsafe(message, exit)
-    count(command, exit, context)
-  }
-  const execution = Trace.isTraced({ context })
+  const execution = Trace.isTraced(request)
     ? traced(request, (span) => executeOnce(request, span))
     : Result.getOrElse(Result.try(() => executeOnce(request, undefined)), Exit.die)
-  if (Pending.isDone(execution)) {
-    end(execution)
-    return execution
-  }
-  if (Pending.isPending(execution)) {
-    return Pending.map(execution, (exit) => {
-      end(exit)
+  if (!Pending.isDone(execution)) return endLater(request, cache, message, execution)
+  end(request, cache, message, execution)
+  return execution
+}
+
+const end = (
+  { command, context }: Request,
+  cache: ResponseCache.Connection | undefined,
+  message: string,
+  exit: Exit.Exit<FromServer, StatusError>
+): void => {
+  cache?.endUnsafe(message, exit)
+  count(command, exit, context)
+}
+
+const endLater = (
+  request: Request,
+  cache: ResponseCache.Connection | undefined,
+  message: string,
+  execution: Effect.Effect<FromServer, StatusError>
+): Effect.Effect<FromServer, StatusError> =>
+  Pending.isPending(execution)
+    ? Pending.map(execution, (exit) => {
+      end(request, cache, message, exit)
       return exit
     })
-  }
-  return Effect.onExit(execution, (exit) => Effect.sync(() => end(exit)))
-}
+    : Effect.onExit(execution, (exit) => Effect.sync(() => end(request, cache, message, exit)))
 
 const executeOnce = (
   { backend, command, frames, maxMessageSize }: Request,
