@@ -11,21 +11,46 @@ import { availableParallelism, loadavg } from "node:os"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
-/** The files that take longest. On a machine that has not run them before, vitest would begin with those that are large. */
-const longest = [
+/** Whether those run that take long, by `npm run test-long`, and not all others. */
+const isLong = process.env["LONG_TESTS"] !== undefined
+
+/** The files that start many programs, or outlast outages: a third of all work, for `npm run test-long`. */
+const long = [
+  "cli/admin",
+  "cli/bundle",
+  "cli/demo",
+  "cli/nodes",
+  "cli/serve",
+  "cli/storage",
+  "cli/telemetry",
+  "client/processes",
   "cluster",
-  "browser/outages",
-  "browser/pages",
-  "hostile/hostile",
-  "cli/demoPage",
+  "deployment",
+  "doors",
   "examples",
-  "browser/hostile"
+  "hostile/hostile",
+  "imports",
+  "server/cluster/Connection",
+  "server/cluster/Nodes",
+  "server/cluster/RedisLogs",
+  "server/cluster/cluster",
+  "server/cluster/endToEnd",
+  "server/cluster/outages",
+  "server/cluster/registry"
 ]
+
+/** Those that have some tests that take long. */
+const partlyLong = ["browser/outages", "chaos/chaos"]
+
+/** The files that take longest. On a machine that has not run them before, vitest would begin with those that are large. */
+const longest = ["cluster", "browser/outages", "browser/pages", "cli/demoPage", "examples", "browser/hostile"]
+
+const pathOf = (name: string) => `test/${name}.test.ts`
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>) {
     const rank = ({ moduleId }: TestSpecification) => {
-      const index = longest.findIndex((name) => moduleId.endsWith(`/test/${name}.test.ts`))
+      const index = longest.findIndex((name) => moduleId.endsWith(`/${pathOf(name)}`))
       return index === -1 ? longest.length : index
     }
     return (await super.sort(files)).sort((one, other) => rank(one) - rank(other))
@@ -40,7 +65,8 @@ const busy = Math.max(1, loadavg()[0]! / cores)
 export default defineConfig({
   resolve: { tsconfigPaths: true },
   test: {
-    include: ["test/**/*.test.ts", "docs/examples/*.test.ts"],
+    include: isLong ? [...long, ...partlyLong].map(pathOf) : ["test/**/*.test.ts", "docs/examples/*.test.ts"],
+    exclude: isLong ? [] : long.map(pathOf),
     globalSetup: "test/harness/testFolder.ts",
     sequence: { sequencer: LongestFirst },
     isolate: false,

@@ -358,16 +358,17 @@ export const suite = (name: string, driver: Driver) => {
         Effect.gen(function*() {
           const { endpoint, heard } = yield* serve(driver)
           const scope = yield* Scope.make()
-          const { send } = yield* Scope.provide(session(endpoint), scope)
+          const { pull, send } = yield* Scope.provide(session(endpoint), scope)
           yield* send(["RD"])
-          const { peer } = yield* Queue.take(heard)
+          // If the connection ends before, the test says why.
+          const { peer } = yield* Effect.raceFirst(Queue.take(heard), Effect.forever(pull))
           const attempt = Effect.callback<boolean>((resume) => {
             peer.sendUnsafe(["HB"], (delivered) => resume(Effect.succeed(delivered)))
           })
           assert.isTrue(yield* attempt)
           yield* Scope.close(scope, Exit.void)
           // The system takes its time to notice: ask until it has.
-          yield* Effect.repeat(attempt, { until: (delivered) => !delivered })
+          yield* Effect.timeout(Effect.repeat(attempt, { until: (delivered) => !delivered }), "12 seconds")
           assert.isFalse(yield* attempt)
         }))
 
