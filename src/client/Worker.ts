@@ -291,12 +291,13 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
   const onFailure = handlers.onException ?? Effect.failCause as NonNullable<typeof handlers.onException>
 
   return (item, pool, end) => {
-    // A handler that interrupts itself has released its event, which is no failure.
-    const ended = (exit: Exit.Exit<unknown, E3>) =>
-      end(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? undefined : exit.cause)
     const handled = (exit: Exit.Exit<unknown, E | E2>) => {
       if (Exit.isSuccess(exit)) return end(undefined)
-      pool.fork(Effect.suspend(() => onFailure(exit.cause)), ended)
+      // A handler that interrupts itself has released its event, which is no failure.
+      pool.fork(
+        Effect.suspend(() => onFailure(exit.cause)),
+        (exit) => end(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? undefined : exit.cause)
+      )
     }
     if (Result.isFailure(item)) {
       pool.fork(Effect.suspend(() => onError(new ProtocolError({ reason: item.failure }))), handled)

@@ -90,14 +90,34 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
   const report = (error: RouterError) => survived("onError", () => onError(error))
   const refuse = (error: RouterError, message: Message) =>
     Effect.andThen(Effect.annotateLogs(report(error), about(message)), Effect.fail(error))
+  const failed = (cause: Cause.Cause<unknown>, message: Message) => {
+    const failure = Effect.failCause(cause)
+    return hasDisconnected(cause, message)
+      ? failure
+      : Effect.andThen(survived("onException", () => onException(cause, message)), failure)
+  }
+  // Its declared error is a response, and no failure. If the request was triggered as an event, its outcome is dropped.
+  const respond = (message: Message, event: Event.Any, outcome: "ok" | "error", encoded: Encoded) =>
+    Effect.withFiber((fiber) => {
+      const response = reply(event._tag, outcome, encoded, fiber.getRef(MaxResponseSize))
+      return Result.isSuccess(response)
+        ? Effect.succeed(response.success)
+        : failed(Cause.fail(response.failure), message)
+    })
   const attempt = <R>(message: Message, once: Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
-    const request = event !== undefined && (message.isRequest || Event.isRequest(event)) ? event : undefined
-    const outcome = retried(once, callbacks.retry, (error) => isFinal(message, request, error))
-    return Effect.tapCause(
-      request === undefined ? outcome : responding(message, request, outcome),
-      (cause) =>
-        hasDisconnected(cause, message) ? Effect.void : survived("onException", () => onException(cause, message))
-    )
+    const { isRequest } = message
+    const request = event !== undefined && (isRequest || Event.isRequest(event)) ? event : undefined
+    return Effect.matchCauseEffect(retried(once, callbacks.retry, (error) => isFinal(message, request, error)), {
+      onSuccess: (value) =>
+        request !== undefined && isRequest
+          ? respond(message, request, "ok", Event.encodeSuccess(request, value))
+          : Effect.succeed(value),
+      onFailure: (cause) => {
+        const declared = request === undefined ? undefined : declaredError(request, cause)
+        if (declared === undefined) return failed(cause, message)
+        return isRequest ? respond(message, request!, "error", declared) : Effect.void
+      }
+    })
   }
 
   const onMessage = (message: Message): Effect.Effect<unknown, unknown, Exclude<R1 | R2 | R3, Scope.Scope>> => {
@@ -130,30 +150,16 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
 const isFinal = ({ sid }: Message, request: Event.Any | undefined, error: unknown): boolean =>
   isDisconnected(error, sid) || request !== undefined && Result.isSuccess(Event.encodeError(request, error))
 
-// Its declared error is a response, and no failure. If the request was triggered as an event, its outcome is dropped.
-const responding = <R>(message: Message, event: Event.Any, handler: Effect.Effect<unknown, unknown, R>) =>
-  Effect.matchCauseEffect(handler, {
-    onSuccess: (value) => respond(message, event, "ok", () => Event.encodeSuccess(event, value)),
-    onFailure: (cause) => {
-      const error = Cause.findError(cause)
-      const encoded = Result.isSuccess(error) ? Event.encodeError(event, error.success) : undefined
-      return encoded !== undefined && Result.isSuccess(encoded)
-        ? respond(message, event, "error", () => encoded)
-        : Effect.failCause(cause)
-    }
-  })
+/** A value as JSON. */
+type Encoded = Result.Result<string, MessageEncodeError>
 
-const respond = (
-  { isRequest }: Message,
-  event: Event.Any,
-  outcome: "ok" | "error",
-  encode: () => Result.Result<string, MessageEncodeError>
-) =>
-  isRequest
-    ? Effect.withFiber((fiber) =>
-      Effect.fromResult(reply(event._tag, outcome, encode(), fiber.getRef(MaxResponseSize)))
-    )
-    : Effect.void
+// The error with which a request has failed, if its event declares it.
+const declaredError = (event: Event.Any, cause: Cause.Cause<unknown>): Encoded | undefined => {
+  const error = Cause.findError(cause)
+  if (Result.isFailure(error)) return undefined
+  const encoded = Event.encodeError(event, error.success)
+  return Result.isSuccess(encoded) ? encoded : undefined
+}
 
 const groupOf = (event: string): string => event.slice(0, Math.max(0, event.indexOf("/")))
 
