@@ -90,35 +90,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
   const report = (error: RouterError) => survived("onError", () => onError(error))
   const refuse = (error: RouterError, message: Message) =>
     Effect.andThen(Effect.annotateLogs(report(error), about(message)), Effect.fail(error))
-  const failed = (cause: Cause.Cause<unknown>, message: Message) => {
-    const failure = Effect.failCause(cause)
-    return hasDisconnected(cause, message)
-      ? failure
-      : Effect.andThen(survived("onException", () => onException(cause, message)), failure)
-  }
-  // Its declared error is a response, and no failure. If the request was triggered as an event, its outcome is dropped.
-  const respond = (message: Message, event: Event.Any, outcome: "ok" | "error", encoded: Encoded) =>
-    Effect.withFiber((fiber) => {
-      const response = reply(event._tag, outcome, encoded, fiber.getRef(MaxResponseSize))
-      return Result.isSuccess(response)
-        ? Effect.succeed(response.success)
-        : failed(Cause.fail(response.failure), message)
-    })
-  const attempt = <R>(message: Message, once: Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
-    const { isRequest } = message
-    const request = event !== undefined && (isRequest || Event.isRequest(event)) ? event : undefined
-    return Effect.matchCauseEffect(retried(once, callbacks.retry, (error) => isFinal(message, request, error)), {
-      onSuccess: (value) =>
-        request !== undefined && isRequest
-          ? respond(message, request, "ok", Event.encodeSuccess(request, value))
-          : Effect.succeed(value),
-      onFailure: (cause) => {
-        const declared = request === undefined ? undefined : declaredError(request, cause)
-        if (declared === undefined) return failed(cause, message)
-        return isRequest ? respond(message, request!, "error", declared) : Effect.void
-      }
-    })
-  }
+  const attempt = makeAttempt(callbacks.retry, onException)
 
   const onMessage = (message: Message): Effect.Effect<unknown, unknown, Exclude<R1 | R2 | R3, Scope.Scope>> => {
     const route = routes.get(message.event)
@@ -144,6 +116,42 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
     )
   }
   return { onMessage, onError: report }
+}
+
+// Runs a handler; what has become of it is a response, if it was a request.
+const makeAttempt = <R3>(
+  retry: Callbacks<never, never, R3>["retry"],
+  onException: NonNullable<Callbacks<never, never, R3>["onException"]>
+) => {
+  const failed = (cause: Cause.Cause<unknown>, message: Message) => {
+    const failure = Effect.failCause(cause)
+    return hasDisconnected(cause, message)
+      ? failure
+      : Effect.andThen(survived("onException", () => onException(cause, message)), failure)
+  }
+  // Its declared error is a response, and no failure. If the request was triggered as an event, its outcome is dropped.
+  const respond = (message: Message, event: Event.Any, outcome: "ok" | "error", encoded: Encoded) =>
+    Effect.withFiber((fiber) => {
+      const response = reply(event._tag, outcome, encoded, fiber.getRef(MaxResponseSize))
+      return Result.isSuccess(response)
+        ? Effect.succeed(response.success)
+        : failed(Cause.fail(response.failure), message)
+    })
+  return <R>(message: Message, once: Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
+    const { isRequest } = message
+    const request = event !== undefined && (isRequest || Event.isRequest(event)) ? event : undefined
+    return Effect.matchCauseEffect(retried(once, retry, (error) => isFinal(message, request, error)), {
+      onSuccess: (value) =>
+        request !== undefined && isRequest
+          ? respond(message, request, "ok", Event.encodeSuccess(request, value))
+          : Effect.succeed(value),
+      onFailure: (cause) => {
+        const declared = request === undefined ? undefined : declaredError(request, cause)
+        if (declared === undefined) return failed(cause, message)
+        return isRequest ? respond(message, request!, "error", declared) : Effect.void
+      }
+    })
+  }
 }
 
 // Whether to run a handler again would be of no use.
