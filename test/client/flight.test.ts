@@ -33,6 +33,7 @@ describe("what is in flight", () => {
         model.set(++added, `${added}`)
         assert.strictEqual(flight.add(`${added}`), added)
       } else if (step === 0) {
+        assert.strictEqual(flight.size(), model.size)
         assert.deepStrictEqual(flight.takeAll(), [...model.values()])
         model.clear()
       } else {

@@ -43,6 +43,8 @@ const connection = Effect.gen(function*() {
     incoming,
     /** The arguments of all requests that have left. */
     sent: () => sent.flat().map(({ frames }) => frames[1]),
+    /** How many have left together, each time. */
+    sizes: () => sent.map(({ length }) => length),
     items: () => sent.flat(),
     /** The message on its way has left. */
     settle: Effect.sync(() => settling.shift()?.()),
@@ -87,6 +89,25 @@ describe("unsent requests", () => {
       yield* settle
       yield* settled
       assert.deepStrictEqual(sent(), ["first", "a", "b", "c"])
+    }))
+
+  it.effect("leave in two halves, so that the broker has one while the other is sent, unless they are few", () =>
+    Effect.gen(function*() {
+      for (const [inFlight, sizes] of [[100, [50, 50]], [40, [32, 8]], [20, [20]]] as const) {
+        const fake = yield* connection
+        const pipeline = yield* pipelineOf(Effect.succeed(fake.opened))
+        const requests = yield* Effect.forEach(
+          Array.from({ length: inFlight }),
+          (_, index) => Effect.forkChild(pipeline.request(bc(`${index}`)))
+        )
+        for (const _ of sizes) {
+          yield* settled
+          yield* fake.settle
+        }
+        yield* settled
+        assert.deepStrictEqual(fake.sizes(), [...sizes])
+        yield* Fiber.interruptAll(requests)
+      }
     }))
 
   it.effect("are never sent after they were interrupted", () =>

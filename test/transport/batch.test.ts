@@ -7,12 +7,14 @@ import { Arbitrary, Deferred, Effect, Fiber, Queue, Result } from "effect"
 import * as Zmq from "zeromq"
 import { Endpoint } from "../../src/index.ts"
 import * as Batch from "../../src/transport/internal/batch.ts"
+import * as Zmtp from "../../src/transport/internal/zmtp.ts"
 import type { Message } from "../../src/transport/Transport.ts"
 import * as ZmqTransport from "../../src/transport/ZmqTransport.ts"
 import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
 import * as Exchanges from "../harness/exchanges.ts"
 import { identity } from "../harness/identity.ts"
 import * as RawZmq from "../harness/RawZmq.ts"
+import * as RawZmtp from "../harness/RawZmtp.ts"
 import { token } from "../harness/TestBroker.ts"
 import { anyText, int } from "../protocol/arbitraries.ts"
 
@@ -154,6 +156,42 @@ describe("who sends batches to whom", () => {
       expect(yield* marked.next).toEqual(["K1 2,2,2,4;\nidOKOCroom"])
       yield* marked.send("K1 1,2,1;1,2,1;\n1OCa2OCb")
       expect(yield* marked.next).toEqual(["K1 1,2,2,1;1,2,2,1;\n1OKOCa2OKOCb"])
+    }))
+
+  it.live("a batch is answered with one, however many messages it has", () =>
+    Effect.gen(function*() {
+      const port = yield* ours
+      const peer = yield* RawZmq.dealer(port, identity("req"))
+      yield* peer.send("id", "K1", "", "OC", "room")
+      yield* peer.next
+      for (const count of [31, 33, 100]) {
+        const asked = Array.from({ length: count }, (_, index) => ({ envelope: `${index}`, frames: ["OC"] }))
+        yield* peer.send(Batch.encode(asked))
+        const [answered] = yield* peer.next
+        expect(Batch.decode(answered!)).toEqual(asked.map((item) => ({ ...item, frames: ["OK", "OC"] })))
+      }
+    }))
+
+  it.live("batches that arrive together are answered one by one", () =>
+    Effect.gen(function*() {
+      const port = yield* ours
+      const peer = yield* RawZmtp.connect(port, identity("req"))
+      yield* peer.message("id", "K1", "", "OC", "room")
+      yield* Effect.repeat(peer.nextPart, { until: ([frame]) => frame === "K1 2,2,2,4;\nidOKOCroom" })
+      const batches = ["a", "b"].map((letter) =>
+        Array.from({ length: 100 }, (_, index) => ({ envelope: `${letter}${index}`, frames: ["OC"] }))
+      )
+      const written = batches.map((batch) => {
+        const message = [Batch.encode(batch)]
+        const buffer = Buffer.alloc(Zmtp.sizeOf(message))
+        Zmtp.write(buffer, 0, message)
+        return buffer
+      })
+      yield* peer.send(Buffer.concat(written))
+      for (const batch of batches) {
+        const [answered] = yield* peer.nextPart
+        expect(Batch.decode(answered!)?.map(({ envelope }) => envelope)).toEqual(batch.map(({ envelope }) => envelope))
+      }
     }))
 
   it.live("a batch that is none is answered as what cannot be read", () =>

@@ -67,12 +67,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     maxBytes: options.maxQueuedBytes
   })
   let current: Outlet | undefined
-  const pending = yield* PendingRequests.make({
-    timeout,
-    extraTime: options.extraTime,
-    onTimeout: (request) => withdraw(request),
-    onSilence: options.onSilence
-  })
+  const pending = yield* PendingRequests.make({ ...options, timeout, onTimeout: (request) => withdraw(request) })
   const room = WaitingRoom.make({ pending, isFull: queue.isFull, timeout })
   const failUnsafe: Exchange["failUnsafe"] = (envelope, cause) => {
     const request = pending.takeUnsafe(envelope)
@@ -82,7 +77,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     queue,
     maxMessageSize: options.maxMessageSize,
     onFailed: ({ envelope }, cause) => failUnsafe(envelope, Cause.fail(closed(address, cause))),
-    onSent: room.admitUnsafe
+    onSent: room.admitUnsafe,
+    // The broker responds to one half while the other is sent. It responds to a batch with a batch, so they stay as they are.
+    mostAtOnce: () => Math.max(leastAtOnce, Math.ceil(pending.size() / 2))
   })
   const withdraw = (request: PendingRequests.Pending) => {
     if (request.frames === undefined) return current?.cancelUnsafe?.(request.envelope)
@@ -121,6 +118,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   }
   return exchange
 })
+
+/** How many requests are sent together, however few are in flight. */
+const leastAtOnce = 32
 
 // If a callback throws, the others still get their responses.
 const respondAll = (

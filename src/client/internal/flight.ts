@@ -17,6 +17,8 @@ export interface Flight<A> {
   readonly first: () => { readonly number: number; readonly value: A } | undefined
   /** Removes and returns all, in order. */
   readonly takeAll: () => ReadonlyArray<A>
+  /** How many there are. */
+  readonly size: () => number
   /** How many slots there are. */
   readonly capacity: () => number
 }
@@ -76,6 +78,7 @@ export const make = <A>(capacity = 64): Flight<A> => {
       while (first < next) values.push(take(first)!)
       return values
     },
+    size: () => count + late.size,
     capacity: () => slots.length
   }
 }

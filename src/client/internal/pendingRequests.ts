@@ -42,6 +42,8 @@ export interface Pending {
 
 /** The requests without a response, those of one connection at a time. */
 export interface PendingRequests {
+  /** How many there are. */
+  readonly size: () => number
   /** Adds a request that is about to be sent. */
   readonly addUnsafe: (
     connection: string,
@@ -111,6 +113,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     return request
   }
   const table: PendingRequests = {
+    size: () => pending.size() + slow.size,
     addUnsafe: (connection, command, frames, handler) => {
       const deadline = clock.nowUnsafe() + timeout
       const extraTime = frames === undefined ? 0 : options.extraTime(frames)

@@ -32,8 +32,10 @@ export const make = <A extends Queued>(options: {
   readonly maxMessageSize: number
   readonly onFailed: (request: A, error: unknown) => void
   readonly onSent: () => void
+  /** How many may be a batch now, default any number. */
+  readonly mostAtOnce?: (() => number) | undefined
 }): Sender<A> => {
-  const { onFailed, onSent, queue } = options
+  const { mostAtOnce = () => maxItems, onFailed, onSent, queue } = options
   const batchSize = Math.min(maxBatchSize, options.maxMessageSize)
   let current: Outlet | undefined
   let limit = maxItems
@@ -51,7 +53,7 @@ export const make = <A extends Queued>(options: {
   const flush = () => {
     if (current === undefined || isSending) return
     const outlet = current
-    const batch = queue.dequeue(outlet.batches() ? limit : 1, batchSize)
+    const batch = queue.dequeue(outlet.batches() ? Math.min(limit, mostAtOnce()) : 1, batchSize)
     if (!Arr.isReadonlyArrayNonEmpty(batch)) return
     isSending = true
     // The broker is busy now, so the next batch may be twice as large, and so on while requests keep coming.

@@ -27,6 +27,8 @@ export interface Writer {
   readonly flushUnsafe: () => void
   /** Sets whether messages are being handled. If so, the caller flushes when they are done. */
   readonly handlingUnsafe: (isHandling: boolean) => void
+  /** Holds what is sent until the next flush, however many messages that are, since they belong together. */
+  readonly holdUnsafe: () => void
   /** From now on every message has a write, and a turn of the event loop, of its own. */
   readonly separateUnsafe: () => void
   /** Sets the limit of the queue, in bytes. */
@@ -114,12 +116,9 @@ export const make = (options: Options): Writer => {
       isHandling = value
       if (!value && waiting.length > 0) schedule()
     },
-    separateUnsafe: () => {
-      isSeparate = true
-    },
-    limitUnsafe: (value) => {
-      limit = value
-    },
+    holdUnsafe: () => void (most = Infinity),
+    separateUnsafe: () => void (isSeparate = true),
+    limitUnsafe: (value) => void (limit = value),
     endUnsafe: () => {
       if (isEnded) return
       isEnded = true

@@ -104,6 +104,7 @@ const makeMessages = (link: Link) => {
     if (frames.length === 1 && Batch.isBatch(frames[0]!)) {
       items = Batch.decode(frames[0]!.toString()) ?? unreadable
       item = 0
+      link.writer.holdUnsafe()
       return "done"
     }
     const isMarked = envelope.length > 0 && envelope.length < 3 && String(envelope.at(-1)) === Batch.marker
@@ -134,7 +135,10 @@ const makeMessages = (link: Link) => {
         item++
         return link.handlers.onMessage(new BatchPeer(link, identity, next.envelope), next.frames) ?? "done"
       }
-      items = []
+      if (items.length > 0) {
+        items = []
+        link.writer.flushUnsafe()
+      }
       return undefined
     }
   }
