@@ -23,6 +23,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Client from "../client/Client.ts"
 import * as Kosmonaut from "../client/Kosmonaut.ts"
+import { messageOf } from "../protocol/ErrorText.ts"
 import * as Json from "../protocol/Json.ts"
 import * as CommandLine from "./CommandLine.ts"
 
@@ -216,5 +217,4 @@ const shorten = (text: string): string => {
 }
 
 // Without the piece of the text that the parser likes to quote.
-const reason = (cause: unknown): string =>
-  cause instanceof Error ? cause.message.replace(/, (\.\.\.)?".*$/s, "") : String(cause)
+const reason = (cause: unknown): string => messageOf(cause).replace(/, (\.\.\.)?".*$/s, "")

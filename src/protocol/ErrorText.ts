@@ -4,6 +4,16 @@
  * @since 0.1.0
  */
 
+import { format } from "effect/Formatter"
+
+/**
+ * What was thrown, in words: the message of an error, a text as it is, and anything else as Effect formats it.
+ *
+ * @since 0.1.0
+ */
+export const messageOf = (thrown: unknown): string =>
+  thrown instanceof Error ? thrown.message : typeof thrown === "string" ? thrown : format(thrown)
+
 /**
  * A value from outside, quoted, at most its first 100 characters.
  *

@@ -10,21 +10,21 @@
  *
  * @since 0.1.0
  */
-export interface SizedMap<A, in out K = string> {
+export interface SizedMap<A> {
   /** The entries, for reading. */
-  readonly entries: ReadonlyMap<K, A>
+  readonly entries: ReadonlyMap<string, A>
   /** The size of all values together. */
   readonly size: () => number
   /** Sets a value. A key that is in the map keeps its age. */
-  readonly set: (key: K, value: A) => void
+  readonly set: (key: string, value: A) => void
   /** Makes an entry the newest one, and returns its value. */
-  readonly renew: (key: K) => A | undefined
+  readonly renew: (key: string) => A | undefined
   /** Removes an entry, and returns its value. */
-  readonly remove: (key: K) => A | undefined
+  readonly remove: (key: string) => A | undefined
   /** The oldest entry. */
-  readonly oldest: () => readonly [key: K, value: A] | undefined
+  readonly oldest: () => readonly [key: string, value: A] | undefined
   /** Removes the oldest entry, and returns it. */
-  readonly removeOldest: () => readonly [key: K, value: A] | undefined
+  readonly removeOldest: () => readonly [key: string, value: A] | undefined
 }
 
 /** How many entries may be removed before an iterator is given up, beside as many as there are. */
@@ -35,12 +35,12 @@ const patience = 1000
  *
  * @since 0.1.0
  */
-export const make = <A, K = string>(sizeOf: (value: A) => number): SizedMap<A, K> => {
-  const entries = new Map<K, A>()
+export const make = <A>(sizeOf: (value: A) => number): SizedMap<A> => {
+  const entries = new Map<string, A>()
   // All entries before this iterator, but for `first`, are removed. A new one would have to skip the places of removed entries
   // each time.
-  let rest: MapIterator<K> | undefined
-  let first: IteratorResult<K> | undefined
+  let rest: MapIterator<string> | undefined
+  let first: IteratorResult<string> | undefined
   let removals = 0
   let size = 0
 
@@ -49,7 +49,7 @@ export const make = <A, K = string>(sizeOf: (value: A) => number): SizedMap<A, K
     rest = first = undefined
     removals = 0
   }
-  const remove = (key: K): A | undefined => {
+  const remove = (key: string): A | undefined => {
     const value = entries.get(key)
     if (value === undefined) return undefined
     entries.delete(key)
@@ -58,12 +58,12 @@ export const make = <A, K = string>(sizeOf: (value: A) => number): SizedMap<A, K
     if (++removals > entries.size + patience) giveUp()
     return value
   }
-  const set = (key: K, value: A) => {
+  const set = (key: string, value: A) => {
     const before = entries.get(key)
     size += sizeOf(value) - (before === undefined ? 0 : sizeOf(before))
     entries.set(key, value)
   }
-  const oldest = (): readonly [K, A] | undefined => {
+  const oldest = (): readonly [string, A] | undefined => {
     if (first === undefined) {
       rest ??= entries.keys()
       first = rest.next()

@@ -12,6 +12,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { messageOf } from "../protocol/ErrorText.ts"
 import type { Frames } from "../protocol/Frame.ts"
 import * as TaggedError from "../protocol/TaggedError.ts"
 import type { CurveServer } from "./CurveServer.ts"
@@ -148,6 +149,6 @@ const explain = (cause: unknown): string => {
     case "EAI_AGAIN":
       return "this machine has no such address. Choose one of its own, 127.0.0.1 or 0.0.0.0"
     default:
-      return code === undefined && cause instanceof Error ? cause.message : String(code ?? cause)
+      return typeof code === "string" ? code : messageOf(cause)
   }
 }

@@ -21,6 +21,7 @@ import { constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { messageOf } from "../../protocol/ErrorText.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 import {
   type Change,
@@ -282,10 +283,7 @@ const journalOf = (vhost: string, { has, record, whenPersisted }: Outbox, nextPl
   }
 }
 
-const reasonOf = (cause: Cause.Cause<StoreError>): string => {
-  const error = Cause.squash(cause)
-  return error instanceof Error ? error.message : String(error)
-}
+const reasonOf = (cause: Cause.Cause<StoreError>): string => messageOf(Cause.squash(cause))
 
 /**
  * The detail of a failure to persist.

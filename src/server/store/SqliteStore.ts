@@ -24,6 +24,7 @@ import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import { join } from "node:path"
 import type { DatabaseSync, DatabaseSyncOptions, SQLInputValue } from "node:sqlite"
+import { messageOf } from "../../protocol/ErrorText.ts"
 import { type Change, type Entry, type Key, type Kind, kinds, Store, StoreError } from "./Store.ts"
 
 /**
@@ -301,6 +302,6 @@ const explain = (cause: unknown): string => {
     case "ENOTDIR":
       return "it is no folder"
     default:
-      return error?.message ?? String(cause)
+      return messageOf(cause)
   }
 }

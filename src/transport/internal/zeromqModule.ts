@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { isMainThread } from "node:worker_threads"
 import type * as Zmq from "zeromq"
+import { messageOf } from "../../protocol/ErrorText.ts"
 import * as TaggedError from "../../protocol/TaggedError.ts"
 
 /** The package's exports. */
@@ -34,7 +35,7 @@ export const load: Effect.Effect<ZeroMq, ZmqError> = Effect.map(
 let configured = false
 
 function notLoaded(cause: unknown): ZmqError {
-  const [why] = (cause instanceof Error ? cause.message : String(cause)).split("\n")
+  const [why] = messageOf(cause).split("\n")
   const code =
     `the package zeromq cannot be loaded: ${why}. Install it (npm install zeromq), or use a wr+tcp:// URL, which does not need it`
   return new ZmqError({ code })

@@ -9,6 +9,7 @@ import * as Hex from "effect/encoding/Hex"
 import * as Redacted from "effect/Redacted"
 import * as Fs from "node:fs"
 import { join } from "node:path"
+import { messageOf } from "../../../protocol/ErrorText.ts"
 import type { BrokerConfig } from "../../BrokerConfig.ts"
 import { InvalidOptionError } from "../../BrokerError.ts"
 import { StoreError } from "../../store/Store.ts"
@@ -62,5 +63,4 @@ const restore = (directory: string): Redacted.Redacted => {
   return made
 }
 
-const detailOf = (cause: unknown): string =>
-  `the file ${fileName} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`
+const detailOf = (cause: unknown): string => `the file ${fileName} cannot be used: ${messageOf(cause)}`

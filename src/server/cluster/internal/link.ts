@@ -12,6 +12,7 @@ import * as Logger from "effect/Logger"
 import * as Redis from "effect/persistence/Redis"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import { messageOf } from "../../../protocol/ErrorText.ts"
 import { RedisCommandError, RedisConnectionError, UnsuitableRedisError } from "../../BrokerError.ts"
 import * as Keys from "../Keys.ts"
 import * as RedisModule from "./redisModule.ts"
@@ -111,4 +112,4 @@ const textOf = (cause: unknown): string =>
     ? cause.errors.map(textOf).join(", ")
     : cause instanceof Error
     ? cause.message || cause.name
-    : String(cause)
+    : messageOf(cause)

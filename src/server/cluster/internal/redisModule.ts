@@ -4,13 +4,14 @@
  */
 
 import * as Effect from "effect/Effect"
+import { messageOf } from "../../../protocol/ErrorText.ts"
 import { UnsuitableRedisError } from "../../BrokerError.ts"
 
 /** Loads it. Fails with a sentence if the package is missing. */
 export const load = Effect.tryPromise({
   try: () => import("@effect/platform-node/NodeRedis"),
   catch: (cause) => {
-    const [why] = (cause instanceof Error ? cause.message : String(cause)).split("\n")
+    const [why] = messageOf(cause).split("\n")
     return new UnsuitableRedisError({
       detail: `the package redis cannot be loaded: ${why}. Install it (npm install redis)`
     })

@@ -16,6 +16,7 @@ import { constVoid } from "effect/Function"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { messageOf } from "../../../protocol/ErrorText.ts"
 import { InternalError } from "../../../protocol/KosmonautError.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import type { Intent, Intents, Log, Rejections } from "../Log.ts"
@@ -104,9 +105,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
 // It would answer, and never hear again what others do.
 const giveUp = ({ giveUp }: SharedLog, defect: unknown): Effect.Effect<void> => {
-  const detail = `what the nodes share cannot be read or written: ${
-    defect instanceof Error ? defect.message : String(defect)
-  }`
+  const detail = `what the nodes share cannot be read or written: ${messageOf(defect)}`
   return Effect.andThen(Effect.logError(detail, defect), giveUp(detail))
 }
 
