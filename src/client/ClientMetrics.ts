@@ -27,7 +27,11 @@ const requestsWith = counterWith("kosmonaut_client_requests_total", "Requests th
  */
 export const requests = requestsWith()
 
-/** @internal */
+/**
+ * The series of `requests`, made once.
+ *
+ * @internal
+ */
 export const requestsBy = MetricFamily.make(requestsWith, "command", "outcome")
 
 const requestSecondsWith = (attributes?: Attributes) =>
@@ -44,7 +48,11 @@ const requestSecondsWith = (attributes?: Attributes) =>
  */
 export const requestSeconds = requestSecondsWith()
 
-/** @internal */
+/**
+ * The series of `requestSeconds`, made once.
+ *
+ * @internal
+ */
 export const requestSecondsBy = MetricFamily.make(requestSecondsWith, "command")
 
 const requestRetriesWith = counterWith("kosmonaut_client_retries_total", "Requests that were sent again, by command")
@@ -56,7 +64,11 @@ const requestRetriesWith = counterWith("kosmonaut_client_retries_total", "Reques
  */
 export const requestRetries = requestRetriesWith()
 
-/** @internal */
+/**
+ * The series of `requestRetries`, made once.
+ *
+ * @internal
+ */
 export const requestRetriesBy = MetricFamily.make(requestRetriesWith, "command")
 
 const eventsWith = counterWith("kosmonaut_worker_events_total", "Events whose handler ended, by outcome")
@@ -68,7 +80,11 @@ const eventsWith = counterWith("kosmonaut_worker_events_total", "Events whose ha
  */
 export const events = eventsWith()
 
-/** @internal */
+/**
+ * The series of `events`, made once.
+ *
+ * @internal
+ */
 export const eventsBy = MetricFamily.make(eventsWith, "outcome")
 
 /**

@@ -121,7 +121,11 @@ const requestsWith = counterWith("kosmonaut_broker_requests_total", "Requests of
  */
 export const requests = requestsWith()
 
-/** @internal */
+/**
+ * The series of `requests`, made once.
+ *
+ * @internal
+ */
 export const requestsBy = MetricFamily.make(requestsWith, "command", "outcome")
 
 /**
