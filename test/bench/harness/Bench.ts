@@ -92,7 +92,7 @@ export const floor = "bytes over TCP"
 
 /** The least that a request is if it is an Effect, and if it goes over ZeroMQ. */
 export const fibersFloor = "fibers over TCP"
-export const zeromqFloor = "bytes over ZeroMQ"
+export const zeromqFloor = "fibers over ZeroMQ"
 
 /** All of them. */
 export const floors: ReadonlySet<string> = new Set([floor, fibersFloor, zeromqFloor])

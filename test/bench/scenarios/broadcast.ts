@@ -1,9 +1,9 @@
 /**
  * Requests a second: broadcasts to a channel that nobody is on, by any number of fibers at once.
  */
-import type * as BatchesParty from "../floors/batches.ts"
 import type * as FibersParty from "../floors/fibers.ts"
 import type * as FloorParty from "../floors/requests.ts"
+import type * as ZeromqFibersParty from "../floors/zeromqFibers.ts"
 import {
   type Bench,
   type Contestant,
@@ -21,20 +21,20 @@ import type * as RedisParty from "../parties/redis.ts"
 import type * as ZeromqParty from "../parties/zeromq.ts"
 
 export const run = async (bench: Bench): Promise<void> => {
-  const [broker, client, raw, floor, fibersFloor, batches, redis] = await Promise.all([
+  const [broker, client, raw, floor, fibersFloor, zeromqFloor, redis] = await Promise.all([
     start<BrokerParty.Functions>("broker"),
     start<ClientParty.Functions>("client"),
     startPair<ZeromqParty.Functions>("zeromq"),
     startPair<FloorParty.Functions>("../floors/requests"),
     startPair<FibersParty.Functions>("../floors/fibers"),
-    startPair<BatchesParty.Functions>("../floors/batches"),
+    startPair<ZeromqFibersParty.Functions>("../floors/zeromqFibers"),
     Redis.start()
   ])
   const urls = await broker.call("start", ["room"])
   await raw.client.call("connect", await raw.server.call("bind", true))
   await floor.client.call("connect", await floor.server.call("bind"))
   await fibersFloor.client.call("connect", await fibersFloor.server.call("bind"))
-  await batches.client.call("connect", await batches.server.call("bind"))
+  await zeromqFloor.client.call("connect", await zeromqFloor.server.call("bind"))
   const ioredis = redis && await start<RedisParty.Functions>("redis", String(redis.port))
   for (const url of [urls.zmq, urls.tcp]) await client.call("connect", url)
 
@@ -74,10 +74,10 @@ export const run = async (bench: Bench): Promise<void> => {
       {
         name: zeromqName,
         peer: true,
-        parties: { client: batches.client, broker: batches.server },
-        run: async (milliseconds) => perSecond(await batches.client.call("request", fibers, milliseconds))
+        parties: { client: zeromqFloor.client, broker: zeromqFloor.server },
+        run: async (milliseconds) => perSecond(await zeromqFloor.client.call("request", fibers, milliseconds))
       }
     ])
   }
-  await stopAll(broker, client, raw, floor, fibersFloor, batches, ioredis, redis)
+  await stopAll(broker, client, raw, floor, fibersFloor, zeromqFloor, ioredis, redis)
 }
