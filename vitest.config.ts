@@ -8,7 +8,7 @@
  * A test that may take longer than a few seconds says so; timeouts only end those that hang.
  */
 import { availableParallelism, loadavg } from "node:os"
-import { defineConfig } from "vitest/config"
+import { configDefaults, defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** Whether those run that take long, by `npm run test-long`, and not all others. */
@@ -66,7 +66,7 @@ export default defineConfig({
   resolve: { tsconfigPaths: true },
   test: {
     include: isLong ? [...long, ...partlyLong].map(pathOf) : ["test/**/*.test.ts", "docs/examples/*.test.ts"],
-    exclude: isLong ? [] : long.map(pathOf),
+    exclude: [...configDefaults.exclude, ...isLong ? [] : long.map(pathOf)],
     globalSetup: "test/harness/testFolder.ts",
     sequence: { sequencer: LongestFirst },
     isolate: false,

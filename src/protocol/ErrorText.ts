@@ -1,5 +1,5 @@
 /**
- * How errors show values from outside: quoted, and never at full length.
+ * How errors show values from outside: quoted, and never at full length; and what was thrown, in words.
  *
  * @since 0.1.0
  */

@@ -2,7 +2,7 @@
  * The outbound queue of one connection: bounded in bytes, in order, many messages in one write.
  *
  * Messages that are sent while others are handled are flushed when those are done, other messages at the end of the turn;
- * a few dozen messages are flushed immediately. `settled` is called exactly once with whether the system accepted a message.
+ * a few dozen messages are flushed immediately, unless they belong together. `settled` is called exactly once with whether the system accepted a message.
  */
 
 import { constVoid } from "effect/Function"
