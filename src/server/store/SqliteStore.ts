@@ -135,7 +135,7 @@ export const make = Effect.fnUntraced(function*(
     write: (changes) =>
       attempt(() => {
         transaction.begin.run()
-        changes.forEach(apply)
+        apply(changes)
         // Writing to a file that was removed succeeds, but the next broker would not find it.
         return Fs.statSync(file, { throwIfNoEntry: false })?.ino === ino
       }).pipe(
@@ -164,7 +164,7 @@ const pragmaOf = (database: DatabaseSync, pragma: string): number =>
   Number(database.prepare(`pragma ${pragma}`).get()?.[pragma])
 
 // One transaction, so that the tables are always those of one version.
-const prepare = (database: DatabaseSync): (change: Change) => void => {
+const prepare = (database: DatabaseSync): (changes: ReadonlyArray<Change>) => void => {
   const hasIndex = pragmaOf(database, "user_version") < 5 && columnsIn(database, "Event").length > 0
   const steps = tables.flatMap(([kind, table]) => {
     const found = columnsIn(database, kind)
@@ -225,14 +225,41 @@ const rowsOf = (database: DatabaseSync, kind: Kind): ReadonlyArray<object> => {
   })
 }
 
-const applyTo = (database: DatabaseSync): (change: Change) => void => {
+const applyTo = (database: DatabaseSync): (changes: ReadonlyArray<Change>) => void => {
   const statements = new Map(tables.map(([kind, table]) => [kind, statementsOf(database, kind, table)]))
-  return (change) => {
+  const removeEvents = database.prepare("delete from Event where place between ? and ?")
+  const apply = (change: Change) => {
     if (change._tag === "Put") return statements.get(change.entry._tag)!.put(change.entry)
     if (change.kind === "Vhost") return statements.forEach(({ removeAll }) => removeAll(change.vhost))
     return statements.get(change.kind)!.remove(change.vhost, change.key)
   }
+  return (changes) => {
+    // Events are mostly handled in the order of their places: those that follow each other are removed by one statement.
+    let first = 0
+    let last = -1
+    const flush = () => {
+      if (first <= last) removeEvents.run(first, last)
+      last = first - 1
+    }
+    for (const change of changes) {
+      if (isEventRemoval(change)) {
+        if (first > last || change.key !== last + 1) {
+          flush()
+          first = change.key
+        }
+        last = change.key
+      } else {
+        // It may be put again.
+        if (change._tag === "Put" && change.entry._tag === "Event") flush()
+        apply(change)
+      }
+    }
+    flush()
+  }
 }
+
+const isEventRemoval = (change: Change): change is Change & { readonly key: number } =>
+  change._tag === "Remove" && change.kind === "Event"
 
 const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[Kind]) => {
   const optional = optionalOf(kind)
@@ -270,8 +297,10 @@ const putOf = (
   return (entry: Entry) => void statement.run(...columns.map((column) => valueOf(entry[column as keyof Entry])))
 }
 
-const valueOf = (value: SQLInputValue | Redacted.Redacted | undefined): SQLInputValue =>
-  Redacted.isRedacted(value) ? Redacted.value(value as Redacted.Redacted) : value as SQLInputValue | undefined ?? null
+const valueOf = (value: SQLInputValue | Redacted.Redacted | undefined): SQLInputValue => {
+  if (typeof value !== "object") return value ?? null
+  return Redacted.isRedacted(value) ? Redacted.value(value as Redacted.Redacted) : value
+}
 
 const foreign =
   "it holds something that is no database of a broker, or a broken one. Move it away, or restore a copy of it"

@@ -180,6 +180,14 @@ describe.each(stores)("$name", ({ open }) => {
       expect(byKind(yield* store.load)).toEqual(byKind(others))
     }))
 
+  it.effect("keeps an event that is removed and put again in one batch", () =>
+    Effect.gen(function*() {
+      const store = yield* Effect.flatten(open)
+      yield* store.write([put(event("/a", 1)), put(event("/a", 2))])
+      yield* store.write([remove(event("/a", 1)), put(event("/a", 1, 1)), remove(event("/a", 2))])
+      expect(yield* store.load).toEqual([event("/a", 1, 1)])
+    }))
+
   it.effect.prop("holds what is left after any changes", [batches], ([batches]) =>
     Effect.gen(function*() {
       const opened = yield* open
@@ -190,6 +198,17 @@ describe.each(stores)("$name", ({ open }) => {
 })
 
 describe("SqliteStore", () => {
+  it.effect.prop("removes the events that are to be removed, whether or not they follow each other", [
+    Arbitrary.array(int(1, 12), { maxLength: 12 })
+  ], ([places]) =>
+    Effect.gen(function*() {
+      const store = yield* Effect.flatten(sqlite(false))
+      const events = Array.from({ length: 12 }, (_, index) => event("/a", index + 1))
+      yield* store.write(events.map(put))
+      yield* store.write(places.map((place) => remove(event("/a", place))))
+      expect(yield* store.load).toEqual(events.filter((event) => !places.includes(keyOf(event) as number)))
+    }).pipe(Effect.scoped), costly(50, 50))
+
   it.effect("is locked by one broker as long as that runs", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
@@ -270,11 +289,15 @@ describe("SqliteStore", () => {
   it.effect("writes all of a batch or nothing", () =>
     Effect.gen(function*() {
       const store = yield* Effect.flatMap(temporaryFolder, (directory) => SqliteStore.make({ directory }))
+      const impossibleName = { name: Symbol("none") as unknown as string }
       const impossible = { ...event("/a", 2), json: Symbol("none") as unknown as string }
       const error = yield* Effect.flip(store.write([put(event("/a", 1)), put(impossible)]))
       expect(error._tag).toBe("StoreError")
       yield* store.write([put(event("/a", 3))])
       expect(yield* store.load).toEqual([event("/a", 3)])
+      yield* Effect.flip(store.write([remove(event("/a", 3)), put({ ...channel("/a", "c"), ...impossibleName })]))
+      yield* store.write([put(event("/a", 4))])
+      expect(yield* store.load).toEqual([event("/a", 3), event("/a", 4)])
     }))
 
   it.effect("describes what is wrong with a folder", () =>
