@@ -21,32 +21,30 @@ import type * as RedisParty from "../parties/redis.ts"
 import type * as ZeromqParty from "../parties/zeromq.ts"
 
 export const run = async (bench: Bench): Promise<void> => {
-  const [broker, client, raw, floor, fibersFloor, zeromqFloor, redis] = await Promise.all([
-    start<BrokerParty.Functions>("broker"),
-    start<ClientParty.Functions>("client"),
+  const [zmq, tcp, raw, floor, fibersFloor, zeromqFloor, redis] = await Promise.all([
+    startOwn("zmq"),
+    startOwn("tcp"),
     startPair<ZeromqParty.Functions>("zeromq"),
     startPair<FloorParty.Functions>("../floors/requests"),
     startPair<FibersParty.Functions>("../floors/fibers"),
     startPair<ZeromqFibersParty.Functions>("../floors/zeromqFibers"),
     Redis.start()
   ])
-  const urls = await broker.call("start", ["room"])
   await raw.client.call("connect", await raw.server.call("bind", true))
   await floor.client.call("connect", await floor.server.call("bind"))
   await fibersFloor.client.call("connect", await fibersFloor.server.call("bind"))
   await zeromqFloor.client.call("connect", await zeromqFloor.server.call("bind"))
   const ioredis = redis && await start<RedisParty.Functions>("redis", String(redis.port))
-  for (const url of [urls.zmq, urls.tcp]) await client.call("connect", url)
 
-  const own = (name: string, url: string, fibers: number): Contestant => ({
+  const own = (name: string, { broker, client, url }: Own, fibers: number): Contestant => ({
     name,
     parties: { client, broker },
     run: async (milliseconds) => perSecond(await client.call("request", url, "room", fibers, milliseconds))
   })
   for (const fibers of [1, 64, 256]) {
     await bench.compare(`${fibers} ${fibers === 1 ? "fiber" : "fibers"}`, [rate("requests")], [
-      own("Kosmonaut, ZeroMQ", urls.zmq, fibers),
-      own("Kosmonaut, TCP", urls.tcp, fibers),
+      own("Kosmonaut, ZeroMQ", zmq, fibers),
+      own("Kosmonaut, TCP", tcp, fibers),
       {
         name: "zeromq.js",
         peer: true,
@@ -79,5 +77,18 @@ export const run = async (bench: Bench): Promise<void> => {
       }
     ])
   }
-  await stopAll(broker, client, raw, floor, fibersFloor, zeromqFloor, ioredis, redis)
+  await stopAll(zmq.broker, zmq.client, tcp.broker, tcp.client, raw, floor, fibersFloor, zeromqFloor, ioredis, redis)
+}
+
+type Own = Awaited<ReturnType<typeof startOwn>>
+
+// A pair for each transport, as each peer has one: an application uses one transport.
+const startOwn = async (kind: "zmq" | "tcp") => {
+  const [broker, client] = await Promise.all([
+    start<BrokerParty.Functions>("broker"),
+    start<ClientParty.Functions>("client")
+  ])
+  const url = (await broker.call("start", ["room"]))[kind]
+  await client.call("connect", url)
+  return { broker, client, url }
 }
