@@ -133,8 +133,8 @@ export const make = (options: Options, scenario: string, { onProfile, onResult }
       const runs = contestants.map((contestant) => ({ contestant, outcomes: new Array<Turn>() }))
       for (const contestant of warmUp ? contestants : []) {
         if (isWarm(warm, contestant)) continue
-        progress(`${scenario}: ${title}, warming up`)
-        await contestant.run(turn)
+        progress(`${scenario}: ${title}, warming up ${contestant.name}`)
+        await warmUpWith(contestant, metrics[0]!, { turn, most: rounds < options.rounds ? 1 : mostWarmUps })
       }
       for (let round = 0; round < rounds; round++) {
         for (let i = 0; i < runs.length; i++) {
@@ -189,6 +189,26 @@ export const make = (options: Options, scenario: string, { onProfile, onResult }
         }))
       })
     }
+  }
+}
+
+/** How many turns a warm-up has at most, and how much better than the best before one must be to count as better. */
+const mostWarmUps = 6
+const muchBetter = 1.05
+
+// Until it is no better twice in a row: what the processes run is compiled meanwhile, and that of larger programs takes longer.
+const warmUpWith = async (
+  { run }: Contestant,
+  { better }: Metric,
+  { most, turn }: { readonly most: number; readonly turn: number }
+): Promise<void> => {
+  let best = 0
+  for (let times = 0, worse = 0; times < most && worse < 2; times++) {
+    const { values } = await run(turn)
+    const now = better === "more" ? values[0]! : 1 / values[0]!
+    if (now > best * muchBetter) worse = 0
+    else worse++
+    best = Math.max(best, now)
   }
 }
 
