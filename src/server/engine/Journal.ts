@@ -47,10 +47,10 @@ export interface Journal {
   readonly nextPlace?: () => number
   /** Records a new entry. Its key was not used before. */
   readonly created: (entry: Recorded) => void
-  /** Whether a change of the event at this place is not written yet. A further one is then merged with it, and costs nothing. */
-  readonly isPending: (place: number) => boolean
   /** Records that an entry has changed. */
   readonly updated: (entry: Recorded) => void
+  /** Records that events were delivered once, up to this place. */
+  readonly delivered: (place: number) => void
   /** Records that an entry was deleted. After its vhost was deleted, nothing of that vhost is recorded any more. */
   readonly deleted: (kind: Kind, key: Key) => void
   /**
@@ -85,9 +85,9 @@ export type Recorded = Entry extends infer One ? One extends Entry ? Omit<One, "
  * @since 0.1.0
  */
 export const none: Journal = {
-  isPending: () => false,
   created: constVoid,
   updated: constVoid,
+  delivered: constVoid,
   deleted: constVoid,
   whenPersistedUnsafe: (then) => {
     then(true)
@@ -148,7 +148,8 @@ export const make = Effect.fnUntraced(function*(
 /** Changes that are recorded and not persisted yet, and the callbacks that wait for them. */
 interface Outbox {
   readonly size: () => number
-  readonly has: (place: number) => boolean
+  /** Whether a change with this name is recorded. */
+  readonly has: (name: Key) => boolean
   readonly record: (change: Change, isNew: boolean) => void
   readonly whenPersisted: Journal["whenPersistedUnsafe"]
   /** Waits until there is a change to write. */
@@ -175,7 +176,7 @@ const makeOutbox = (): Outbox => {
   }
   return {
     size: () => pending.size,
-    has: (place) => pending.has(place),
+    has: (name) => pending.has(name),
     record,
     changed: hasChanges.await,
     whenPersisted: (then) => {
@@ -257,6 +258,8 @@ const writer = ({ changed }: Outbox, write: Effect.Effect<Exit.Exit<void, StoreE
   })
 
 const journalOf = (vhost: string, { has, record, whenPersisted }: Outbox, nextPlace: () => number): Journal => {
+  const queueName = nameOf("Queue", vhost, vhost)
+  let queue = { _tag: "Queue" as const, vhost, delivered: 0 }
   // Browsers and workers of a removed vhost may still be leaving; their changes are not recorded.
   let isDeleted = false
   const recordOwn = (change: Change, isNew = false) => {
@@ -266,9 +269,13 @@ const journalOf = (vhost: string, { has, record, whenPersisted }: Outbox, nextPl
   const put = (entry: Recorded): Change => ({ _tag: "Put", entry: { ...entry, vhost } as Entry })
   return {
     nextPlace,
-    isPending: has,
     created: (entry) => recordOwn(put(entry), true),
     updated: (entry) => recordOwn(put(entry)),
+    delivered: (place) => {
+      // Every event changes it, so it is one object until it is written.
+      if (has(queueName)) queue.delivered = place
+      else recordOwn({ _tag: "Put", entry: queue = { _tag: "Queue", vhost, delivered: place } })
+    },
     deleted: (kind, key) => {
       recordOwn({ _tag: "Remove", kind, vhost, key })
       isDeleted ||= kind === "Vhost"

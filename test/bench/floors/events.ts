@@ -10,7 +10,7 @@ const delivery = Buffer.alloc(110, "x")
 const ack = Buffer.alloc(12, "x")
 const workers: Array<Net.Socket> = []
 const counter = Role.makeCounter()
-counter.tellEvery(2000)
+counter.tellEvery(250)
 
 const listen = (hear: (socket: Net.Socket) => void) =>
   new Promise<number>((resolve) => {

@@ -193,17 +193,18 @@ export const make = (options: Options, scenario: string, { onProfile, onResult }
 }
 
 /** How many turns a warm-up has at most, and how much better than the best before one must be to count as better. */
-const mostWarmUps = 6
+const mostWarmUps = 12
 const muchBetter = 1.05
 
-// Until it is no better twice in a row: what the processes run is compiled meanwhile, and that of larger programs takes longer.
+// Until it is no better three times in a row: what the processes run is compiled meanwhile. That of larger programs takes longer, and
+// in between they are slow for a second, when a part is compiled anew.
 const warmUpWith = async (
   { run }: Contestant,
   { better }: Metric,
   { most, turn }: { readonly most: number; readonly turn: number }
 ): Promise<void> => {
   let best = 0
-  for (let times = 0, worse = 0; times < most && worse < 2; times++) {
+  for (let times = 0, worse = 0; times < most && worse < 3; times++) {
     const { values } = await run(turn)
     const now = better === "more" ? values[0]! : 1 / values[0]!
     if (now > best * muchBetter) worse = 0

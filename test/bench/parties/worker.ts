@@ -7,7 +7,7 @@ import * as Role from "../harness/role.ts"
 import { Chat } from "./chat.ts"
 
 const counter = Role.makeCounter()
-counter.tellEvery(2000)
+counter.tellEvery(250)
 let listening: Fiber.Fiber<unknown, unknown> | undefined
 
 const functions = {

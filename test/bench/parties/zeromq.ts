@@ -8,7 +8,7 @@ import * as Role from "../harness/role.ts"
 const unbounded = { sendHighWaterMark: 100_000, receiveHighWaterMark: 100_000 }
 const data = JSON.stringify({ what: "world" })
 const counter = Role.makeCounter()
-counter.tellEvery(2000)
+counter.tellEvery(250)
 let router: Zmq.Router
 let dealer: Zmq.Dealer
 let pace: Pace.Pace | undefined

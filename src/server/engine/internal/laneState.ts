@@ -78,10 +78,11 @@ export const beginDelivery = (lane: LaneState, event: QueuedEvent.Event): void =
   lane.unacked.size += event.size
   const { journal } = lane
   if (journal === undefined) return
-  const isFirst = event.attempts === 1 && event.stored === undefined && event.number > lane.delivered
-  if (isFirst) lane.delivered = event.number
-  if (isFirst && !journal.isPending(event.number)) journal.updated({ _tag: "Queue", delivered: event.number })
-  else journal.updated(QueuedEvent.entryOf(event))
+  if (event.attempts > 1 || event.stored !== undefined || event.number <= lane.delivered) {
+    return journal.updated(QueuedEvent.entryOf(event))
+  }
+  lane.delivered = event.number
+  journal.delivered(event.number)
 }
 
 /** Removes an event that is not queued any more from the lane. */
