@@ -5,6 +5,8 @@
  * @since 0.1.0
  */
 
+import { TransientMap } from "./TransientMap.ts"
+
 /**
  * A map whose values have sizes. It iterates from the oldest entry to the newest one.
  *
@@ -12,7 +14,7 @@
  */
 export interface SizedMap<A> {
   /** The entries, for reading. */
-  readonly entries: ReadonlyMap<string, A>
+  readonly entries: Entries<A>
   /** The size of all values together. */
   readonly size: () => number
   /** Sets a value. A key that is in the map keeps its age. */
@@ -27,6 +29,16 @@ export interface SizedMap<A> {
   readonly removeOldest: () => readonly [key: string, value: A] | undefined
 }
 
+/**
+ * The entries of a `SizedMap`, for reading.
+ *
+ * @since 0.1.0
+ */
+export type Entries<A> = Pick<
+  TransientMap<string, A>,
+  "get" | "has" | "size" | "keys" | "values" | typeof Symbol.iterator
+>
+
 /** How many entries may be removed before an iterator is given up, beside as many as there are. */
 const patience = 1000
 
@@ -36,18 +48,20 @@ const patience = 1000
  * @since 0.1.0
  */
 export const make = <A>(sizeOf: (value: A) => number): SizedMap<A> => {
-  const entries = new Map<string, A>()
+  const entries = new TransientMap<string, A>()
   // All entries before this iterator, but for `first`, are removed. A new one would have to skip the places of removed entries
   // each time.
   let rest: MapIterator<string> | undefined
   let first: IteratorResult<string> | undefined
   let removals = 0
+  let moved = 0
   let size = 0
 
   // V8 keeps all that a map has had since the last step of an iterator. So one that has not moved for long is given up.
   const giveUp = (): void => {
     rest = first = undefined
     removals = 0
+    moved = entries.moved
   }
   const remove = (key: string): A | undefined => {
     const value = entries.get(key)
@@ -62,6 +76,7 @@ export const make = <A>(sizeOf: (value: A) => number): SizedMap<A> => {
     const before = entries.get(key)
     size += sizeOf(value) - (before === undefined ? 0 : sizeOf(before))
     entries.set(key, value)
+    if (entries.moved !== moved) giveUp()
   }
   const oldest = (): readonly [string, A] | undefined => {
     if (first === undefined) {

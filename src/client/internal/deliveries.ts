@@ -11,6 +11,7 @@ import { format } from "effect/Formatter"
 import * as Predicate from "effect/Predicate"
 import { FromClient } from "../../protocol/Command.ts"
 import * as SizedMap from "../../protocol/SizedMap.ts"
+import { TransientMap } from "../../protocol/TransientMap.ts"
 import type { Delivery } from "../../protocol/Trigger.ts"
 
 /** An event that must be acknowledged. */
@@ -53,7 +54,7 @@ export interface Deliveries {
 export const make = (prefetch: number): Deliveries => {
   const state: State = {
     prefetch,
-    begun: new Map(),
+    begun: new TransientMap(),
     handled: SizedMap.make(sizeOf),
     later: makeLater(),
     isAbandoned: false
@@ -88,7 +89,7 @@ export const make = (prefetch: number): Deliveries => {
 interface State {
   readonly prefetch: number
   /** The events whose handlers are running, by their ids. */
-  readonly begun: Map<string, Held>
+  readonly begun: TransientMap<string, Held>
   /** What was sent, by event id. It is sent again if the event is redelivered, because then it was lost. */
   readonly handled: SizedMap.SizedMap<FromClient>
   readonly later: ReturnType<typeof makeLater>

@@ -12,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
+import { TransientMap } from "../../protocol/TransientMap.ts"
 import type { Inbox, Item } from "./inbox.ts"
 
 /**
@@ -122,7 +123,7 @@ export const make = <E, R>({ concurrency, context, handle, inbox, onFailure }: O
 }
 
 const makeFibers = <R>(context: Context.Context<R>): Handles<R> & Pick<HandlerPool, "interrupt"> => {
-  const running = new Set<Fiber.Fiber<unknown, unknown>>()
+  const running = new TransientMap<number, Fiber.Fiber<unknown, unknown>>()
   let isInterrupted = false
   return {
     context,
@@ -137,16 +138,16 @@ const makeFibers = <R>(context: Context.Context<R>): Handles<R> & Pick<HandlerPo
         onExit(exit)
         return undefined
       }
-      running.add(fiber)
+      running.set(fiber.id, fiber)
       fiber.addObserver((exit) => {
-        running.delete(fiber)
+        running.delete(fiber.id)
         onExit(exit)
       })
       return fiber
     },
     interrupt: Effect.suspend(() => {
       isInterrupted = true
-      return Fiber.interruptAll([...running])
+      return Fiber.interruptAll(running.values())
     })
   }
 }

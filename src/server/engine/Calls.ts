@@ -13,6 +13,7 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import { constFalse, constVoid } from "effect/Function"
 import type { Id } from "../../protocol/BrowserMessage.ts"
+import { TransientMap } from "../../protocol/TransientMap.ts"
 import * as Timeline from "./internal/timeline.ts"
 import type { Cancel } from "./Lobby.ts"
 
@@ -23,7 +24,7 @@ import type { Cancel } from "./Lobby.ts"
  */
 export interface Caller {
   /** Its requests without a response, by their ids. */
-  readonly running: Map<Id, Call>
+  readonly running: TransientMap<Id, Call>
   /** How many bytes they have together. */
   size: number
   /** Sends a message to the browser. */
@@ -99,7 +100,7 @@ const maxSize = 64 * 1_048_576
 /** What a call takes beside its texts, in bytes. */
 const overhead = 512
 
-const nobody: Caller = { running: new Map(), size: 0, sendUnsafe: constVoid }
+const nobody: Caller = { running: new TransientMap(), size: 0, sendUnsafe: constVoid }
 
 /** A call that is remembered. */
 interface Ended {

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as net from "node:net"
+import { TransientMap } from "../../protocol/TransientMap.ts"
 import type { CurveServer } from "../CurveServer.ts"
 import * as Strangers from "../Strangers.ts"
 import type { Decrypt } from "../TlsServer.ts"
@@ -183,13 +184,13 @@ const makePending = (clock: Clock.Clock) => {
 // Forks effects; their fibers are interrupted when the scope ends.
 const makeFork = Effect.gen(function*() {
   const run = Effect.runForkWith(yield* Effect.context<never>())
-  const running = new Set<Fiber.Fiber<void>>()
-  yield* Effect.addFinalizer(() => Effect.suspend(() => Fiber.interruptAll(running)))
+  const running = new TransientMap<number, Fiber.Fiber<void>>()
+  yield* Effect.addFinalizer(() => Effect.suspend(() => Fiber.interruptAll(running.values())))
   return (effect: Effect.Effect<void>): Fiber.Fiber<void> => {
     const fiber = run(effect)
     if (fiber.pollUnsafe() !== undefined) return fiber
-    running.add(fiber)
-    fiber.addObserver(() => void running.delete(fiber))
+    running.set(fiber.id, fiber)
+    fiber.addObserver(() => void running.delete(fiber.id))
     return fiber
   }
 })

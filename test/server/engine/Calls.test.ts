@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Clock, Duration, Effect } from "effect"
 import { constFalse } from "effect/Function"
 import { TestClock } from "effect/testing"
+import { TransientMap } from "../../../src/protocol/TransientMap.ts"
 import * as Calls from "../../../src/server/engine/Calls.ts"
 import { int } from "../../protocol/arbitraries.ts"
 
@@ -12,7 +13,7 @@ const make = (options?: { readonly idempotencyCapacity: number }) =>
       Calls.make({ idempotencyCapacity: 100_000, idempotencyRetention: Duration.minutes(5), clock, ...options })
   )
 
-const caller: Calls.Caller = { running: new Map(), size: 0, sendUnsafe: () => {} }
+const caller: Calls.Caller = { running: new TransientMap(), size: 0, sendUnsafe: () => {} }
 
 const call = (id: number, options?: { readonly uid?: string; readonly response?: string }): Calls.Call => ({
   id,

@@ -18,6 +18,7 @@ import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
 import { BadRequestError, type StatusError, type TooManyRequestsError } from "../../../protocol/KosmonautError.ts"
 import * as Retry from "../../../protocol/Retry.ts"
 import * as Trace from "../../../protocol/Trace.ts"
+import { TransientMap } from "../../../protocol/TransientMap.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import { type Call, type Caller, keyOf } from "../../engine/Calls.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
@@ -40,7 +41,7 @@ export interface Session {
 const overhead = 1024
 
 const callerOf = (session: Session): Caller =>
-  session.caller ??= { running: new Map(), size: 0, sendUnsafe: session.browser.sendUnsafe }
+  session.caller ??= { running: new TransientMap(), size: 0, sendUnsafe: session.browser.sendUnsafe }
 
 /** Runs `enqueue` unless this trigger of the user was enqueued before. */
 export const once = <E>(

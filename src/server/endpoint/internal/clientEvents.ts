@@ -12,6 +12,7 @@ import { type FromClient, FromServer } from "../../../protocol/Command.ts"
 import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
 import { BadRequestError, type StatusError, TooManyRequestsError } from "../../../protocol/KosmonautError.ts"
 import { requested } from "../../../protocol/Response.ts"
+import { TransientMap } from "../../../protocol/TransientMap.ts"
 import { defaultTimeout, encodeOrigin } from "../../../protocol/Trigger.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
 import type { Cancel } from "../../engine/Lobby.ts"
@@ -25,13 +26,13 @@ export interface Running {
   /** How many there are, retries that wait for the response to an earlier attempt included. */
   count: number
   /** How those that were enqueued are cancelled. */
-  readonly cancels: Set<Cancel>
+  readonly cancels: TransientMap<Cancel, true>
   /** Done when the connection has ended, with a response that nobody reads. */
   readonly ended: Deferred.Deferred<FromServer>
 }
 
 /** Makes it without requests. */
-export const makeRunning = (): Running => ({ count: 0, cancels: new Set(), ended: Deferred.makeUnsafe() })
+export const makeRunning = (): Running => ({ count: 0, cancels: new TransientMap(), ended: Deferred.makeUnsafe() })
 
 /** How many requests of a connection may be without a response. */
 const maxRunning = 4096
@@ -44,7 +45,7 @@ export const refusal = ({ count }: Running): TooManyRequestsError | undefined =>
 export const end = (running: Running | undefined): void => {
   if (running === undefined) return
   Deferred.doneUnsafe(running.ended, Effect.succeed(ResponseCache.cancelled))
-  for (const cancel of running.cancels) cancel()
+  for (const cancel of running.cancels.keys()) cancel()
 }
 
 /**
@@ -73,7 +74,7 @@ export const request = (
   })
   const wait = (cancel: Cancel): Effect.Effect<FromServer, StatusError> => {
     if (outcome !== undefined) return outcome
-    cancels.add(cancel)
+    cancels.set(cancel, true)
     return Pending.make<FromServer, StatusError>((observer) => {
       end = (exit) => {
         cancels.delete(cancel)

@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
+import { TransientMap } from "../../../protocol/TransientMap.ts"
 import {
   type Capacity,
   type Enqueue,
@@ -67,7 +68,7 @@ interface State {
   readonly turns: SharedTurns.Turns
   readonly requests: SharedRequests.SharedRequests
   /** The events that this node has, by their ids. */
-  readonly held: Map<string, Held>
+  readonly held: TransientMap<string, Held>
   readonly counters: {
     accepted: number
     refused: number
@@ -171,7 +172,7 @@ const makeState = (shared: SharedQueue, options: SharedOptions): State => {
       }
     }),
     requests: SharedRequests.make((replyTo, result) => options.respond?.(replyTo, result)),
-    held: new Map(),
+    held: new TransientMap(),
     counters: {
       accepted: 0,
       refused: 0,

@@ -3,6 +3,7 @@
  * was cancelled, or its deadline.
  */
 
+import { TransientMap } from "../../../protocol/TransientMap.ts"
 import { RequestResult } from "../EventQueue.ts"
 import * as Heap from "./heap.ts"
 
@@ -41,8 +42,8 @@ const cancelled = RequestResult.Cancelled()
 /** Makes it without requests. */
 export const make = (respond: (replyTo: unknown, result: RequestResult) => void): SharedRequests => {
   const deadlines = Heap.make<Request>((one, other) => one.deadline < other.deadline)
-  const entries = new Map<string, Heap.Entry<Request>>()
-  const ids = new Map<string, string>()
+  const entries = new TransientMap<string, Heap.Entry<Request>>()
+  const ids = new TransientMap<string, string>()
   let count = 0
 
   const take = (id: string): Request | undefined => {

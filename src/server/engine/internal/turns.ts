@@ -18,6 +18,7 @@ import { constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import { byteLength } from "../../../protocol/Frame.ts"
 import { InternalError, type StatusError } from "../../../protocol/KosmonautError.ts"
+import { TransientMap } from "../../../protocol/TransientMap.ts"
 import * as Pending from "../Pending.ts"
 import { maxEntrySize, type SharedLog, SharedLogError } from "../SharedLog.ts"
 import * as Operations from "./operations.ts"
@@ -72,7 +73,7 @@ interface Turn {
 interface State {
   waiting: Array<Commit>
   size: number
-  readonly unapplied: Map<number, Turn>
+  readonly unapplied: TransientMap<number, Turn>
   hasEnded: boolean
   readonly isWaiting: Latch.Latch
   readonly isUnapplied: Latch.Latch
@@ -83,7 +84,7 @@ export const make = (shared: Pick<SharedLog, "append">, clock: Clock.Clock): Tur
   const state: State = {
     waiting: [],
     size: 0,
-    unapplied: new Map(),
+    unapplied: new TransientMap(),
     hasEnded: false,
     isWaiting: Latch.makeUnsafe(false),
     isUnapplied: Latch.makeUnsafe(false)

@@ -2,6 +2,7 @@
  * The unused single access tokens of a vhost, by their text, by their user, and in the order in which they expire.
  */
 
+import { TransientMap } from "../../../protocol/TransientMap.ts"
 import type { Granted } from "../../domain/Permission.ts"
 import * as Heap from "./heap.ts"
 
@@ -29,10 +30,10 @@ export interface UnusedTokens {
 
 /** Makes an empty collection. */
 export const make = (): UnusedTokens => {
-  const entries = new Map<string, Heap.Entry<Token>>()
+  const entries = new TransientMap<string, Heap.Entry<Token>>()
   const byExpiry = Heap.make<Token>((one, other) => one.expiresAt < other.expiresAt)
   // Most users have one.
-  const byUser = new Map<string, Token | Set<Token>>()
+  const byUser = new TransientMap<string, Token | Set<Token>>()
 
   const addToUser = (token: Token) => {
     const theirs = byUser.get(token.uid)

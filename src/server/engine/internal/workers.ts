@@ -5,6 +5,7 @@
  * and a heartbeat takes constant time. `capacity` is the sum over all workers and always current.
  */
 
+import { TransientMap } from "../../../protocol/TransientMap.ts"
 import type { Worker } from "../../domain/Worker.ts"
 import type { Capacity, Lane, Queued } from "../EventQueue.ts"
 import * as Heap from "./heap.ts"
@@ -24,7 +25,7 @@ export interface Member {
   /** Whether no heartbeat was received yet. */
   isNew: boolean
   /** Its unacked events, by their ids, in the order of delivery. */
-  readonly unacked: Map<string, Queued>
+  readonly unacked: TransientMap<string, Queued>
 }
 
 /** The workers of one vhost. */
@@ -209,7 +210,7 @@ const makeMember = (worker: Worker, now: number, turn: number): Registered => {
     unsettled: 0,
     isReady: worker.prefetch !== undefined,
     isNew: true,
-    unacked: new Map(),
+    unacked: new TransientMap(),
     turn,
     isPresent: false,
     credits: 0,
