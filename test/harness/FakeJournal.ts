@@ -26,6 +26,7 @@ export const make = (): FakeJournal => {
     nextPlace: () => ++place,
     created: record(true),
     updated: record(false),
+    delivered: (place) => record(false)({ _tag: "Queue", delivered: place }),
     deleted: (kind, key) => {
       if (!entries.delete(nameOf(kind, vhost, key))) throw new Error(`${kind} ${key} was not recorded`)
     },

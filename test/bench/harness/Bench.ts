@@ -122,7 +122,7 @@ export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
 
 /** Measures for a scenario, and hands on each result. */
 export const make = (options: Options, scenario: string, { onProfile, onResult }: Listener): Bench => {
-  const turn = options.quick ? 120 : 400
+  const turn = options.quick ? 120 : 350
   const warm = new WeakMap<AnyParty, Set<string>>()
   return {
     ...options,

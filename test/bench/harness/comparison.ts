@@ -54,14 +54,11 @@ const spreadsOf = ({ figures, metric, scenario, title }: Result) => {
   return figures.flatMap((figures) => {
     const spreads = hasPeers ? Object.entries(figures.ratios) : [["", figures] as const]
     return spreads.map(([peer, spread]) => ({
-      what: `${scenario}: ${title}, ${metric}: ${named(figures.name)}${peer === "" ? "" : ` × ${named(peer)}`}`,
+      what: `${scenario}: ${title}, ${metric}: ${figures.name}${peer === "" ? "" : ` × ${peer}`}`,
       spread
     }))
   })
 }
-
-// The load of a latency is in its name, and is another in each run.
-const named = (name: string): string => name.replace(/, \d+ requests\/s$/, "")
 
 const textOf = ({ median, max, min }: Spread): string => `${digits(median)} (${digits(min)}–${digits(max)})`
 

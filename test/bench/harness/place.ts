@@ -9,9 +9,8 @@ export type Results = ReadonlyArray<Result>
 /** The scenario, the title, the contestant, and the end of the metric's name if there are several. */
 export type Place = readonly [scenario: string, title: string, name: string, metric?: string | undefined]
 
-/** The figures at a place; `undefined` if they were not measured. The load of a latency is in its name, and is another in each run. */
+/** The figures at a place; `undefined` if they were not measured. */
 export const find = (results: Results, [scenario, title, name, metric = ""]: Place): Figures | undefined => {
-  const figures = results.find((one) => one.scenario === scenario && one.title === title && one.metric.endsWith(metric))
-    ?.figures
-  return figures?.find((one) => one.name === name) ?? figures?.find((one) => one.name.startsWith(`${name}, `))
+  return results.find((one) => one.scenario === scenario && one.title === title && one.metric.endsWith(metric))
+    ?.figures.find((one) => one.name === name)
 }

@@ -38,7 +38,7 @@ type Open = ReadonlyArray<
 >
 
 const broadcasts = async (bench: Bench, open: Open) => {
-  for (const fibers of [1, 64, 256]) {
+  for (const fibers of [256, 64, 1]) {
     await bench.compare(
       `${fibers} ${fibers === 1 ? "fiber" : "fibers"}, no subscribers`,
       [rate("broadcasts")],
