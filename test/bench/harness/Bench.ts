@@ -81,7 +81,7 @@ export interface Bench extends Options {
     title: string,
     metrics: ReadonlyArray<Metric>,
     contestants: ReadonlyArray<Contestant>,
-    options?: { readonly rounds?: number; readonly warmUp?: boolean }
+    options?: { readonly rounds?: number; readonly warmUps?: number }
   ) => Promise<void>
   /** A result that was made otherwise. */
   readonly add: (title: string, metric: Metric, samples: Readonly<Record<string, ReadonlyArray<number>>>) => void
@@ -122,19 +122,19 @@ export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
 
 /** Measures for a scenario, and hands on each result. */
 export const make = (options: Options, scenario: string, { onProfile, onResult }: Listener): Bench => {
-  const turn = options.quick ? 120 : 350
+  const turn = options.quick ? 120 : 330
   const warm = new WeakMap<AnyParty, Set<string>>()
   return {
     ...options,
     scenario,
     turn,
     few: Math.ceil(options.rounds * 0.6),
-    compare: async (title, metrics, contestants, { rounds = options.rounds, warmUp = true } = {}) => {
+    compare: async (title, metrics, contestants, { rounds = options.rounds, warmUps = mostWarmUps } = {}) => {
       const runs = contestants.map((contestant) => ({ contestant, outcomes: new Array<Turn>() }))
-      for (const contestant of warmUp ? contestants : []) {
-        if (isWarm(warm, contestant)) continue
+      for (const contestant of contestants) {
+        if (isWarm(warm, contestant, metrics[0]!)) continue
         progress(`${scenario}: ${title}, warming up ${contestant.name}`)
-        await warmUpWith(contestant, metrics[0]!, { turn, most: rounds < options.rounds ? 1 : mostWarmUps })
+        await warmUpWith(contestant, metrics[0]!, { turn, most: warmUps })
       }
       for (let round = 0; round < rounds; round++) {
         for (let i = 0; i < runs.length; i++) {
@@ -193,7 +193,7 @@ export const make = (options: Options, scenario: string, { onProfile, onResult }
 }
 
 /** How many turns a warm-up has at most, and how much better than the best before one must be to count as better. */
-const mostWarmUps = 12
+const mostWarmUps = 9
 const muchBetter = 1.05
 
 // Until it is no better three times in a row: what the processes run is compiled meanwhile. That of larger programs takes longer, and
@@ -214,10 +214,15 @@ const warmUpWith = async (
 }
 
 // Whether its processes have done such work already; from now on they have.
-const isWarm = (warm: WeakMap<AnyParty, Set<string>>, { name, parties = {} }: Contestant): boolean => {
+const isWarm = (
+  warm: WeakMap<AnyParty, Set<string>>,
+  { name, parties = {} }: Contestant,
+  metric: Metric
+): boolean => {
+  const work = `${name}: ${metric.name}`
   const all = Object.values(parties)
-  const isKnown = all.length > 0 && all.every((party) => warm.get(party)?.has(name) === true)
-  for (const party of all) warm.set(party, (warm.get(party) ?? new Set()).add(name))
+  const isKnown = all.length > 0 && all.every((party) => warm.get(party)?.has(work) === true)
+  for (const party of all) warm.set(party, (warm.get(party) ?? new Set()).add(work))
   return isKnown
 }
 

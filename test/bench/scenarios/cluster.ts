@@ -23,7 +23,7 @@ const joining = 32
 export const run = async (bench: Bench): Promise<void> => {
   if (Redis.version() === undefined) return void process.stderr.write("There is no redis-server on the PATH.\n")
   const all = await Promise.all([0, 1, 3].map(startBrokers))
-  for (const fibers of [1, 64, 256, 1024]) {
+  for (const fibers of [1024, 256, 64, 1]) {
     await compare(
       bench,
       all,
@@ -184,6 +184,6 @@ const memory = async (bench: Bench): Promise<void> => {
         return { values: [(after.heap - before.heap) / count], operations: count }
       }
     }],
-    { rounds: 1, warmUp: false }
+    { rounds: 1, warmUps: 0 }
   )
 }

@@ -39,18 +39,18 @@ export const run = async (bench: Bench): Promise<void> => {
   await bench.compare("64 requests in flight over ZeroMQ", [rate("requests")], [
     await requests("wrs", urls.zmq, false),
     await requests("wr", urls.zmq.replace(/^wrs:(.*)\?.*$/, "wr:$1"), true)
-  ], { rounds: bench.few })
+  ], { rounds: bench.few, warmUps: 1 })
   await bench.compare("64 requests in flight over TCP", [rate("requests")], [
     await requests("wrs+tcp", `${urls.tcp.replace(/\?.*/, "")}?fingerprint=${fingerprint}`, false),
     await requests("wr+tcp", urls.tcp.replace(/^wrs/, "wr").replace(/\?.*/, ""), true)
-  ], { rounds: bench.few })
+  ], { rounds: bench.few, warmUps: 1 })
 
   const encrypted = await fanOut("wss", broker, { ...urls.browsers, isEncrypted: true })
   const unencrypted = await fanOut("ws", plain, plainUrls.browsers)
   await bench.compare(`to ${receivers} browsers`, [rate("deliveries")], [
     encrypted.contestant,
     { ...unencrypted.contestant, peer: true }
-  ], { rounds: bench.few })
+  ], { rounds: bench.few, warmUps: 1 })
   await stopAll(encrypted, unencrypted, client, plain, broker)
   rmSync(folder, { recursive: true })
 }

@@ -47,7 +47,7 @@ const broadcasts = async (bench: Bench, open: Open) => {
         parties: { client, broker },
         run: async (milliseconds) => perSecond(await client.call("request", urls.zmq, "room", fibers, milliseconds))
       })),
-      { rounds: bench.few }
+      { rounds: bench.few, warmUps: 1 }
     )
   }
 }
@@ -132,7 +132,7 @@ const memory = async (bench: Bench) => {
         return { values: [(after.heap - before.heap) / count], operations: count }
       }
     }],
-    { rounds: 1, warmUp: false }
+    { rounds: 1, warmUps: 0 }
   )
 }
 

@@ -74,7 +74,7 @@ export const run = async (bench: Bench): Promise<void> => {
       }
     },
     raw
-  ], { rounds: bench.few, warmUp: false })
+  ], { rounds: bench.few, warmUps: 0 })
   await stopAll(broker, client, rawPair, floor)
 }
 

@@ -23,7 +23,7 @@ export const run = async (bench: Bench): Promise<void> => {
     peer,
     run: () => turnOf(browsers, count, open)
   })
-  const options = { rounds: bench.quick ? 1 : bench.rounds, warmUp: false }
+  const options = { rounds: bench.quick ? 1 : bench.rounds, warmUps: 0 }
   await bench.compare(
     "of one server",
     [kilobytes(`a connection, of ${count}: heap`), kilobytes(`a connection, of ${count}: resident`), subscription],
