@@ -23,14 +23,17 @@ export class TransientMap<K, V> {
   /** How often entries have moved. An iterator that was made before does not see what comes later. */
   moved = 0
 
+  /** How many entries there are. */
   get size(): number {
     return this.entries.size
   }
 
+  /** The value of a key. */
   get(key: K): V | undefined {
     return this.entries.get(key)
   }
 
+  /** Whether there is an entry with this key. */
   has(key: K): boolean {
     return this.entries.has(key)
   }
@@ -45,24 +48,29 @@ export class TransientMap<K, V> {
     this.moved++
   }
 
+  /** Removes an entry; `false` if there is none with this key. */
   delete(key: K): boolean {
     return this.entries.delete(key)
   }
 
+  /** Removes all entries. */
   clear(): void {
     this.entries = new Map()
     this.added = 0
     this.moved++
   }
 
+  /** The keys, the oldest first. */
   keys(): MapIterator<K> {
     return this.entries.keys()
   }
 
+  /** The values, those of the oldest keys first. */
   values(): MapIterator<V> {
     return this.entries.values()
   }
 
+  /** The entries, the oldest first. */
   [Symbol.iterator](): MapIterator<[K, V]> {
     return this.entries[Symbol.iterator]()
   }
