@@ -180,7 +180,7 @@ const limits = { file: 400, make: 60, function: 40 }
 /** What is larger, and how large. A new entry needs a reason; none may grow, and one that shrinks lowers its number. */
 const large: Record<string, number> = {
   // One file that bundlers make the script of, whose interface is its documentation.
-  "browser/script.ts": 445,
+  "browser/script.ts": 443,
   "browser/script.ts subscribe": 43,
   "browser/internal/driver/driver.ts make": 67,
   // The hot paths of TCP, over variables that all of their functions share.

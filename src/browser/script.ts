@@ -31,6 +31,7 @@
 import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
+import { TransientMap } from "../protocol/TransientMap.ts"
 import type { Data, Named, Received, Requestable, Response, Triggerable } from "./internal/eventJson.ts"
 import type { Failure } from "./internal/failure.ts"
 import type { Call, Input, Subscribe } from "./internal/input.ts"
@@ -216,10 +217,7 @@ type Handler = (value: never) => void
 interface Driver {
   readonly machine: Machine.Machine
   readonly give: (input: Input) => void
-  readonly calls: Map<
-    number,
-    { readonly resolve: (data: unknown) => void; readonly reject: (error: CallError) => void }
-  >
+  readonly calls: TransientMap<number, Pick<PromiseWithResolvers<unknown>, "resolve" | "reject">>
   /** By what they listen to. */
   readonly handlers: Map<string, Set<Handler>>
   lastCall: number
@@ -232,7 +230,7 @@ const makeDriver = (url: string, { callTimeout, token }: Options): Driver => {
   const give = (input: Input): void => {
     for (const output of Machine.step(machine, input, performance.now(), random)) perform(output)
   }
-  const driver: Driver = { machine, give, calls: new Map(), handlers: new Map(), lastCall: 0 }
+  const driver: Driver = { machine, give, calls: new TransientMap(), handlers: new Map(), lastCall: 0 }
   const stopHints = listenToHints(give)
   let socket: WebSocket | undefined
   let timer: ReturnType<typeof setTimeout> | undefined

@@ -2,6 +2,7 @@
  * What the state machine knows, and the few ways in which its parts give outputs.
  */
 
+import { TransientMap } from "../../protocol/TransientMap.ts"
 import type { Failure } from "./failure.ts"
 import type { Call, Subscribe } from "./input.ts"
 import * as Options from "./options.ts"
@@ -29,7 +30,7 @@ export interface Machine {
   /** What the user wants, and what is not left yet. */
   readonly subscriptions: Map<string, Subscription>
   /** The calls that have not ended, by their numbers, in the order in which they were made. */
-  readonly calls: Map<number, Pending>
+  readonly calls: TransientMap<number, Pending>
   /** How many bytes the calls take. */
   callBytes: number
   /** Calls that wait may be sent by now, or never: looked at once, at the end of the step. */
@@ -146,7 +147,7 @@ export const make = (options: Options.Options): Machine => ({
   authentication: anonymous(0),
   uid: undefined,
   subscriptions: new Map(),
-  calls: new Map(),
+  calls: new TransientMap(),
   callBytes: 0,
   mayCallsGoOn: false,
   timer: Infinity,

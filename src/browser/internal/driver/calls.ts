@@ -4,6 +4,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { TransientMap } from "../../../protocol/TransientMap.ts"
 import type { Call } from "../input.ts"
 import type { CallResult } from "../output.ts"
 import type { Driver } from "./driver.ts"
@@ -19,7 +20,7 @@ export interface Calls {
 
 /** Makes none. */
 export const make = (driver: () => Driver): Calls => {
-  const pending = new Map<number, (result: Exit.Exit<CallResult>) => void>()
+  const pending = new TransientMap<number, (result: Exit.Exit<CallResult>) => void>()
   let last = 0
   let end: Exit.Exit<never> | undefined
   return {
