@@ -147,7 +147,7 @@ const makeFibers = <R>(context: Context.Context<R>): Handles<R> & Pick<HandlerPo
     },
     interrupt: Effect.suspend(() => {
       isInterrupted = true
-      return Fiber.interruptAll(running.values())
+      return Fiber.interruptAll([...running.values()])
     })
   }
 }

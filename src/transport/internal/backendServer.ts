@@ -185,7 +185,7 @@ const makePending = (clock: Clock.Clock) => {
 const makeFork = Effect.gen(function*() {
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const running = new TransientMap<number, Fiber.Fiber<void>>()
-  yield* Effect.addFinalizer(() => Effect.suspend(() => Fiber.interruptAll(running.values())))
+  yield* Effect.addFinalizer(() => Effect.suspend(() => Fiber.interruptAll([...running.values()])))
   return (effect: Effect.Effect<void>): Fiber.Fiber<void> => {
     const fiber = run(effect)
     if (fiber.pollUnsafe() !== undefined) return fiber
