@@ -48,7 +48,7 @@ export class TransientMap<K, V> {
     this.moved++
   }
 
-  /** Removes an entry; `false` if there is none with this key. */
+  /** Removes the entry of a key; `false` if no entry has it. */
   delete(key: K): boolean {
     return this.entries.delete(key)
   }
