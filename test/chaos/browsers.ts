@@ -60,7 +60,7 @@ export const beginTriggering = Effect.fnUntraced(function*(
     const token = yield* client.requestSingleAccessToken("joe", ".*")
     const browser = yield* Browser.connect(url)
     yield* browser.send({ auth: { token: Redacted.value(token) } })
-    yield* browser.nextOf(":authenticated")
+    yield* authenticated(browser)
     while (!enough) yield* trigger(browser)
   })
   const fibers = yield* Effect.replicateEffect(Effect.forkScoped(again(connection, () => !enough)), browsers)
@@ -75,6 +75,15 @@ export const beginTriggering = Effect.fnUntraced(function*(
     })
   }
 })
+
+// A node that does not reach Redis answers with an error; maybe another one does.
+const authenticated = (browser: Browser.Browser): Effect.Effect<void, unknown> =>
+  Effect.flatMap(browser.next, (message) =>
+    ":authenticated" in message
+      ? Effect.void
+      : ":error" in message
+      ? Effect.fail(message)
+      : authenticated(browser))
 
 interface Answer {
   readonly n: number
