@@ -185,7 +185,7 @@ const large: Record<string, number> = {
   "browser/internal/driver/driver.ts make": 67,
   // The hot paths of TCP, over variables that all of their functions share.
   "protocol/FrameParser.ts make": 80,
-  "transport/internal/writer.ts make": 70
+  "transport/internal/writer.ts make": 65
 }
 
 // --- The checker -----------------------------------------------------------------------------------------------------
@@ -365,7 +365,7 @@ describe("the checker", () => {
     expect(sizesOf("client/A.ts", "const a = () => {", ...lines(38), "", "  // Why.", "}")).toEqual([])
     expect(sizesOf("client/A.ts", ...lines(402))).toEqual(["client/A.ts has 401 lines, allowed are 400"])
     expect(sizesOf("transport/internal/writer.ts", "const make = () => {", ...lines(60), "}")).toEqual([
-      "transport/internal/writer.ts make has 62 lines, allowed are 70"
+      "transport/internal/writer.ts make has 62 lines, allowed are 65"
     ])
     expect(sizesOf("transport/internal/writer.ts", "f()")).toEqual(["transport/internal/writer.ts make is small"])
   })

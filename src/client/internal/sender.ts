@@ -2,7 +2,8 @@
  * Sends queued requests on a connection, one batch at a time.
  *
  * Requests of the same turn are sent together, if the broker reads batches. The next batch is made when the one before has been
- * accepted: unsent requests stay in the queue, where they can be cancelled.
+ * accepted: unsent requests stay in the queue, where they can be cancelled. While requests come one by one each is sent at once, and
+ * the broker begins before the turn ends.
  */
 
 import * as Arr from "effect/Array"
@@ -41,6 +42,9 @@ export const make = <A extends Queued>(options: {
   let limit = maxItems
   let isSending = false
   let isScheduled = false
+  // How many came since the last scheduled flush, and whether it was one before that.
+  let count = 0
+  let wasAlone = false
 
   const schedule = () => {
     isScheduled = true
@@ -48,6 +52,8 @@ export const make = <A extends Queued>(options: {
   }
   const flushScheduled = () => {
     isScheduled = false
+    wasAlone = count === 1
+    count = 0
     flush()
   }
   const flush = () => {
@@ -73,9 +79,9 @@ export const make = <A extends Queued>(options: {
   return {
     sendUnsafe: (request) => {
       queue.enqueue(request)
-      if (isSending) return
-      if (queue.size() >= limit) flush()
-      else if (!isScheduled) schedule()
+      const isAlone = ++count === 1 && wasAlone
+      if (isAlone || queue.size() >= limit) flush()
+      if (!isScheduled) schedule()
     },
     attachUnsafe: (outlet) => {
       current = outlet

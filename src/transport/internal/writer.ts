@@ -1,14 +1,16 @@
 /**
  * The outbound queue of one connection: bounded in bytes, in order, many messages in one write.
  *
- * Messages that are sent while others are handled are flushed when those are done, other messages at the end of the turn;
- * a few dozen messages are flushed immediately, unless they belong together. `settled` is called exactly once with whether the system accepted a message.
+ * Messages that are sent while others are handled are flushed when those are done, other messages at the end of the turn. A message
+ * that comes alone, as the last one did, is flushed immediately, and so are a few dozen messages, unless they belong together. `settled`
+ * is called exactly once with whether the system accepted a message.
  */
 
 import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
 import type { Socket } from "node:net"
 import type { Frames } from "../../protocol/Frame.ts"
+import * as Eager from "../Eager.ts"
 
 /** A message to send. */
 export interface Sending {
@@ -58,11 +60,11 @@ export interface Options {
 export const make = (options: Options): Writer => {
   const { socket } = options
   const unsettled = makeUnsettled(options)
+  const eager = Eager.make()
   let waiting: Array<Sending> = []
   let units = 0
   let most = enough
   let isHandling = false
-  let isScheduled = false
   let isSeparate = false
   let isEnded = false
   let limit = options.limit
@@ -82,16 +84,9 @@ export const make = (options: Options): Writer => {
     const estimate = estimateOf(next!)
     units -= estimate
     unsettled.write([next!], estimate)
-    if (waiting.length > 0) schedule()
+    if (waiting.length > 0) end.schedule()
   }
-  const schedule = () => {
-    if (isScheduled) return
-    isScheduled = true
-    setImmediate(() => {
-      isScheduled = false
-      flushUnsafe()
-    })
-  }
+  const end = makeEnd(flushUnsafe)
 
   return {
     sendUnsafe: (sending) => {
@@ -102,19 +97,21 @@ export const make = (options: Options): Writer => {
       }
       units += estimate
       const length = waiting.push(sending)
+      const isAlone = eager.countUnsafe()
       if (!isSeparate && (length >= most || units > enoughUnits + overhead * length)) {
         const next = most * 2
         flushUnsafe()
         most = next
-      } else if (length === 1 && !isHandling) schedule()
+      } else if (isAlone && most === enough && !isSeparate) flushUnsafe()
+      else if (length === 1 && !isHandling) end.schedule()
       return true
     },
     flushUnsafe: () => {
-      if (!isSeparate || !isScheduled) flushUnsafe()
+      if (!isSeparate || !end.isScheduled()) flushUnsafe()
     },
     handlingUnsafe: (value) => {
       isHandling = value
-      if (!value && waiting.length > 0) schedule()
+      if (!value && waiting.length > 0) end.schedule()
     },
     holdUnsafe: () => void (most = Infinity),
     separateUnsafe: () => void (isSeparate = true),
@@ -124,6 +121,22 @@ export const make = (options: Options): Writer => {
       isEnded = true
       flushUnsafe()
       socket.end()
+    }
+  }
+}
+
+// The end of the turn, at which a task is run once, however often it is wanted.
+const makeEnd = (task: () => void) => {
+  let isScheduled = false
+  return {
+    isScheduled: () => isScheduled,
+    schedule: () => {
+      if (isScheduled) return
+      isScheduled = true
+      setImmediate(() => {
+        isScheduled = false
+        task()
+      })
     }
   }
 }

@@ -5,6 +5,7 @@
  * written if a queue has more than one write takes: otherwise queues would grow faster than they are written.
  */
 
+import * as Eager from "../../../../transport/Eager.ts"
 import * as EventLoop from "../../../../transport/EventLoop.ts"
 
 /** Something that is flushed. */
@@ -14,7 +15,7 @@ export interface Flushable {
 }
 
 /** A flusher. */
-export interface Flusher<A> {
+export interface Flusher<A> extends Eager.Eager {
   /** Schedules a flush at the end of the turn. Without an item only `onEnd` is called then. */
   readonly schedule: (item?: A) => void
   /** Ends this turn, and no other turn begins before all that is scheduled is flushed. */
@@ -55,5 +56,5 @@ export const make = <A extends Flushable>(flush: (item: A) => void, onEnd: () =>
     isPressed = true
     EventLoop.finish()
   }
-  return { schedule, press }
+  return { ...Eager.make(), schedule, press }
 }

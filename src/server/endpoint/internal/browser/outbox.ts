@@ -1,6 +1,6 @@
 /**
- * The outbound queues of browsers: messages of one turn of the event loop are one write, and the queue of a
- * browser that does not read is bounded in bytes of memory.
+ * The outbound queues of browsers: messages of one turn of the event loop are one write, but one that comes alone is written at once.
+ * The queue of a browser that does not read is bounded in bytes of memory.
  *
  * A frame is made once and shared by all queues. Queues whose content is the same, those of the subscribers of one
  * channel, share the joined bytes of a write, too. Small queued frames are joined, so that they take little more than
@@ -155,6 +155,7 @@ export const sendFrame = (outbox: Outbox, frame: Frame.Frame): void => {
   const { flusher, writes } = outbox.outboxes
   outbox.write = writes.add(outbox.write, frame, flusher.schedule)
   outbox.size += frame.bytes.length
+  if (flusher.countUnsafe() && !outbox.isScheduled) return flush(outbox)
   if (!outbox.isScheduled) flusher.schedule(outbox)
   if (outbox.size <= writeSize) return
   EventLoop.begin()

@@ -106,6 +106,28 @@ describe("outboxes", () => {
       for (const bytes of writes.flat()) assert.isAtMost(bytes.length, 65_536)
     }).pipe(Effect.scoped))
 
+  it.live("writes a message at once that comes alone, and those of a turn together", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const { socket } = yield* connection
+      const writes = countWrites(socket)
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+      /** How many writes there are once these are sent, and in the next turn. */
+      const sent = (...texts: ReadonlyArray<string>) =>
+        Effect.gen(function*() {
+          EventLoop.begin()
+          for (const text of texts) Outbox.send(outbox, text)
+          const atOnce = writes.length
+          yield* turn
+          return [atOnce, writes.length]
+        })
+      assert.deepEqual(yield* sent("a"), [0, 1])
+      assert.deepEqual(yield* sent("b"), [2, 2])
+      assert.deepEqual(yield* sent("c", "d", "e"), [3, 4])
+      assert.deepEqual(yield* sent("f"), [4, 5])
+      assert.deepEqual(textsOf(Buffer.concat(writes)), ["a", "b", "c", "d", "e", "f"])
+    }).pipe(Effect.scoped))
+
   it.live("measures how long it takes until what was sent is written, one thing at a time", () =>
     Effect.gen(function*() {
       const added: Array<number> = []
