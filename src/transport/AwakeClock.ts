@@ -59,3 +59,18 @@ export const make = (clock: Clock.Clock): AwakeClock => {
       })
   }
 }
+
+/**
+ * Sleeps for `millis` by this clock, which sleeps in parts.
+ *
+ * @since 0.1.0
+ */
+export const sleepFor = (clock: AwakeClock, millis: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const until = clock.nowUnsafe() + millis
+    const rest: Effect.Effect<void> = Effect.suspend(() => {
+      const left = until - clock.nowUnsafe()
+      return left <= 0 ? Effect.void : Effect.andThen(clock.sleep(left), rest)
+    })
+    return rest
+  })

@@ -173,7 +173,7 @@ const hearing = (
     const probe = Effect.gen(function*() {
       const before = probes
       yield* redis.send("PUBLISH", channel, "")
-      yield* sleepFor(clock, probeTimeout)
+      yield* AwakeClock.sleepFor(clock, probeTimeout)
       if (probes === before) return yield* Effect.fail(unheard)
     })
     return yield* Effect.raceFirst(Effect.forever(hearAll), Effect.forever(probe))
@@ -215,24 +215,13 @@ const probing = (redis: Redis.Redis["Service"], clock: AwakeClock.AwakeClock): E
       onFailure: (error) => Link.commandError(error).message,
       onSuccess: () => undefined
     }),
-    Effect.as(sleepFor(clock, probeTimeout), `it did not answer within ${probeTimeout / 1000} s`)
+    Effect.as(AwakeClock.sleepFor(clock, probeTimeout), `it did not answer within ${probeTimeout / 1000} s`)
   )
   return Effect.flatMap(
-    Effect.andThen(sleepFor(clock, probeInterval), probe),
+    Effect.andThen(AwakeClock.sleepFor(clock, probeInterval), probe),
     (why) => why === undefined ? probing(redis, clock) : Effect.succeed(why)
   )
 }
-
-// The clock sleeps in parts.
-const sleepFor = (clock: AwakeClock.AwakeClock, millis: number): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const until = clock.nowUnsafe() + millis
-    const rest: Effect.Effect<void> = Effect.suspend(() => {
-      const left = until - clock.nowUnsafe()
-      return left <= 0 ? Effect.void : Effect.andThen(clock.sleep(left), rest)
-    })
-    return rest
-  })
 
 // Says once why it does not work, and tries for as long as it takes.
 const reopening = (open: Effect.Effect<Link.Link, RedisConnectionError | UnsuitableRedisError>) => {

@@ -9,6 +9,7 @@
  * When the scope ends, so does the lease, and nobody has to wait for its end.
  */
 
+import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -17,6 +18,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as AwakeClock from "../../transport/AwakeClock.ts"
 import { LeaseLostError, UnsuitableRedisError } from "../BrokerError.ts"
 import type { Load, Node } from "../engine/Cluster.ts"
 import type { Connection } from "./Connection.ts"
@@ -60,6 +62,9 @@ export interface Options {
   readonly isolation?: number | undefined
 }
 
+/** How long a node waits at most to give its lease up when it ends, in milliseconds, without the time in which the process stood still. */
+const leaveTimeout = 1000
+
 /** Takes a lease, and renews it until the scope ends. Fails if what is in Redis was written by another layout. */
 export const make = Effect.fnUntraced(function*(connection: Connection, options: Options): Effect.fn.Return<
   Nodes,
@@ -67,6 +72,7 @@ export const make = Effect.fnUntraced(function*(connection: Connection, options:
   Scope.Scope
 > {
   const { isolation = 30_000, lease = 6000, name, version } = options
+  const clock = AwakeClock.make(yield* Clock.Clock)
   const lost = Deferred.makeUnsafe<never, LeaseLostError>()
   const startedAt = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
   let load = (): Load => ({})
@@ -101,7 +107,10 @@ export const make = Effect.fnUntraced(function*(connection: Connection, options:
   yield* Effect.addFinalizer(() =>
     // Otherwise it ends by its time, and nobody has to wait here.
     connection.isConnected()
-      ? Effect.ignore(Effect.timeoutOption(Effect.interruptible(run(LeaseScripts.leave, [], [])), "1 second"))
+      ? Effect.interruptible(Effect.raceFirst(
+        Effect.ignore(run(LeaseScripts.leave, [], [])),
+        AwakeClock.sleepFor(clock, leaveTimeout)
+      ))
       : Effect.void
   )
   yield* Effect.forkScoped(
