@@ -1,5 +1,6 @@
 /**
- * The end of a turn of the event loop: what was sent in it is written then.
+ * The end of a turn of the event loop: what was sent in it is written then. Whether a message comes alone, and need not wait for that, is
+ * counted over all browsers.
  *
  * Writing to thousands of browsers takes several turns, and others have theirs in between. Nobody has a turn before all is
  * written if a queue has more than one write takes: otherwise queues would grow faster than they are written.
