@@ -1,11 +1,11 @@
 /**
  * Those who send requests to a worker and wait for the responses: one browser of each kind, or a Client.
  */
-import { NodeSocket } from "@effect/platform-node"
 import { Effect, Layer, ManagedRuntime } from "effect"
 import { Browser } from "../../../src/browser/index.ts"
 import * as Script from "../../../src/browser/script.ts"
 import { Client, Kosmonaut } from "../../../src/index.ts"
+import * as Fibers from "../harness/fibers.ts"
 import * as Pace from "../harness/pace.ts"
 import { load, type SocketIoClient, type Ws } from "../harness/peers.ts"
 import * as Role from "../harness/role.ts"
@@ -15,14 +15,18 @@ const event = "chat/echo"
 const { io } = load<SocketIoClient>("socket.io-client")
 const { WebSocket: Ws } = load<Ws>("ws")
 
-/** Sends one request, and waits for its response. */
-type Ask = () => Promise<unknown>
+/** Keeps so many requests in flight, for so long. */
+type Caller = (width: number, milliseconds: number) => Promise<Pace.Done>
 
-const callers: Array<Ask> = []
-const add = async (ask: Ask): Promise<number> => {
-  await ask()
-  return callers.push(ask) - 1
+const callers: Array<Caller> = []
+const add = async (caller: Caller): Promise<number> => {
+  await caller(1, 1)
+  return callers.push(caller) - 1
 }
+const addPromise = (ask: () => Promise<unknown>): Promise<number> =>
+  add((width, milliseconds) => Pace.request(width, milliseconds, ask))
+const addEffect = (ask: Effect.Effect<unknown, unknown>): Promise<number> =>
+  add((width, milliseconds) => Fibers.request(width, milliseconds, ask))
 
 const socketIo = (url: string) => io(url, { transports: ["websocket"], forceNew: true })
 
@@ -42,7 +46,7 @@ const functions = {
       pending.delete(response.id)
     })
     await authenticated.promise
-    return add(() => {
+    return addPromise(() => {
       const response = Promise.withResolvers<unknown>()
       pending.set(++id, response)
       socket.send(JSON.stringify({ request: { event, data, id, timeout: 10_000 } }))
@@ -53,28 +57,26 @@ const functions = {
   script: (url: string, token: string): Promise<number> => {
     globalThis.WebSocket = Ws as never
     const connection = Script.connect<typeof Chat>(url, { token: () => token })
-    return add(() => connection.request(event, data))
+    return addPromise(() => connection.request(event, data))
   },
-  /** `kosmonaut/browser`. */
+  /** `kosmonaut/browser`, over the same, from fibers. */
   browser: async (url: string, token: string): Promise<number> => {
     const layer = Browser.layerWithWebSocket({ url, token: Effect.succeed(token) }).pipe(
-      Layer.provide(NodeSocket.layerWebSocketConstructor)
+      Layer.provide(Layer.succeed(Browser.WebSocketConstructor, (url) => new Ws(url, {}) as never))
     )
     const runtime = ManagedRuntime.make(layer)
     const browser = await runtime.runPromise(Browser.Browser)
-    const ask = browser.request(Chat.events.echo, data)
-    return add(() => Effect.runPromise(ask))
+    return addEffect(browser.request(Chat.events.echo, data))
   },
-  /** A Client. */
+  /** A Client, from fibers. */
   client: async (url: string): Promise<number> => {
     const client = await ManagedRuntime.make(Kosmonaut.layer({ url })).runPromise(Client.Client)
-    const ask = client.request(Chat.events.echo, data)
-    return add(() => Effect.runPromise(ask))
+    return addEffect(client.request(Chat.events.echo, data))
   },
   /** `emitWithAck` of the package `socket.io-client`. */
   socketIo: (url: string, name: string): Promise<number> => {
     const socket = socketIo(url)
-    return add(() => socket.emitWithAck(name, data))
+    return addPromise(() => socket.emitWithAck(name, data))
   },
   /** A client of Socket.IO that does what a worker does. */
   socketIoWorker: async (url: string): Promise<void> => {
@@ -84,7 +86,7 @@ const functions = {
   },
   /** Keeps so many requests in flight, for so long. */
   request: (caller: number, width: number, milliseconds: number): Promise<Pace.Done> =>
-    Pace.request(width, milliseconds, callers[caller]!)
+    callers[caller]!(width, milliseconds)
 }
 
 export type Functions = typeof functions

@@ -3,6 +3,7 @@
  */
 import { Effect, ManagedRuntime } from "effect"
 import { Client, Kosmonaut } from "../../../src/index.ts"
+import * as Fibers from "../harness/fibers.ts"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
 
@@ -16,21 +17,8 @@ const functions = {
     clients[url] = await ManagedRuntime.make(Kosmonaut.layer({ url })).runPromise(Client.Client)
   },
   /** Broadcasts from so many fibers at once, each waiting for its answers, for so long. */
-  request: (url: string, channel: string, fibers: number, milliseconds: number): Promise<Pace.Done> => {
-    const started = performance.now()
-    let operations = 0
-    const one = Effect.gen(function*() {
-      while (performance.now() - started < milliseconds) {
-        yield* broadcast(url, channel)
-        operations++
-      }
-    })
-    return Effect.runPromise(
-      Effect.forEach(Array.from({ length: fibers }), () => one, { concurrency: "unbounded", discard: true }).pipe(
-        Effect.andThen(Effect.sync(() => ({ operations, seconds: (performance.now() - started) / 1000 })))
-      )
-    )
-  },
+  request: (url: string, channel: string, fibers: number, milliseconds: number): Promise<Pace.Done> =>
+    Fibers.request(fibers, milliseconds, Effect.suspend(() => broadcast(url, channel))),
   /** Broadcasts at so many a second, answered or not. */
   openLoop: (url: string, perSecond: number, milliseconds: number) =>
     Pace.openLoop(perSecond, milliseconds, (answered) => {
