@@ -210,16 +210,19 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
   const runtime = yield* Runtime.make<R>(settings, options.token ?? Effect.undefined, report)
   const { calls, channels, close, connect, direct, state } = runtime
 
-  const outgoing = (
+  const outgoing = <A, E>(
     kind: Outgoing.Outgoing["kind"],
     event: Event.Any,
     args: ReadonlyArray<unknown>,
+    send: (outgoing: Outgoing.Outgoing) => Effect.Effect<A, E>,
     channel?: string
-  ) =>
-    Effect.map(
-      timeoutOf(args[1] as CallOptions | undefined, settings.callTimeout),
-      (timeout): Outgoing.Outgoing => ({ kind, event, data: args[0] ?? {}, channel, timeout })
-    )
+  ): Effect.Effect<A, E> => {
+    const options = args[1] as CallOptions | undefined
+    const sendWithin = (timeout: number) => send({ kind, event, data: args[0] ?? {}, channel, timeout })
+    return options?.timeout === undefined
+      ? sendWithin(settings.callTimeout)
+      : Effect.flatMap(millisOf(options.timeout), sendWithin)
+  }
 
   return Browser.of({
     state: state.get,
@@ -241,14 +244,16 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
     on: ((group: EventGroup.Any, handlers: { readonly [name: string]: Consumers.Handler }) =>
       Consumers.handle(direct, group.events, handlers, undefined, report)) as Browser["Service"]["on"],
     trigger: (event, ...args) =>
-      Effect.flatMap(outgoing("trigger", event, args), (outgoing) =>
-        Outgoing.trigger(calls, outgoing)),
+      outgoing("trigger", event, args, (outgoing) => Outgoing.trigger(calls, outgoing)),
     request: <E extends Event.Any>(event: E, ...args: Args<E>) =>
-      Effect.flatMap(outgoing("request", event, args), (outgoing) => Outgoing.request(calls, event, outgoing)),
+      outgoing("request", event, args, (outgoing) => Outgoing.request(calls, event, outgoing)),
     broadcast: (channel, event, ...args) =>
-      Effect.flatMap(
-        outgoing("broadcast", channel.events[event]!, args, channel.name),
-        (outgoing) => Outgoing.broadcast(calls, outgoing)
+      outgoing(
+        "broadcast",
+        channel.events[event]!,
+        args,
+        (outgoing) => Outgoing.broadcast(calls, outgoing),
+        channel.name
       ),
     connect,
     close
@@ -283,7 +288,5 @@ const dataOf = (data: object | undefined): Effect.Effect<string | undefined, Pro
   )
 }
 
-const timeoutOf = (options: CallOptions | undefined, callTimeout: number): Effect.Effect<number> =>
-  options?.timeout === undefined
-    ? Effect.succeed(callTimeout)
-    : Effect.orDie(Effect.fromResult(Settings.millis("timeout", options.timeout)))
+const millisOf = (timeout: Duration.Input): Effect.Effect<number> =>
+  Effect.orDie(Effect.fromResult(Settings.millis("timeout", timeout)))

@@ -190,12 +190,6 @@ export const connect = <Group extends EventGroup.Any = EventGroup.Any>(
 ): Connection<EventGroup.EventsOf<Group>> => {
   const driver = makeDriver(url, options)
   const { give, machine } = driver
-  const call: Send = (kind, event, data, { dedupeKey, signal, timeout, traceparent } = {}, channel) => {
-    // What has no JSON, as a function, is for the broker to reject.
-    const json: string | undefined = JSON.stringify(data ?? {})
-    const more = { channel, timeout: numberOf(timeout), dedupeKey: textOf(dedupeKey), traceparent: textOf(traceparent) }
-    return send(driver, { kind, event: String(event), data: json ?? "null", ...more }, signal)
-  }
   give({ _tag: "Connect" })
   return {
     get state() {
@@ -204,10 +198,10 @@ export const connect = <Group extends EventGroup.Any = EventGroup.Any>(
     onState: (handler) => listenNow(driver, "state", handler, () => Machine.connectionState(machine)),
     onError: (handler) => listen(driver, "error", handler),
     on: (event, handler) => listen(driver, `direct ${event}`, handler),
-    subscribe: (channel, options = {}) => subscribe(driver, String(channel), options, call),
-    inbox: (options = {}) => subscribe(driver, ":user", options, call) as Inbox<Event.Any> as never,
-    trigger: (event, data, options) => promise(() => call("trigger", event, data, options)) as Promise<never>,
-    request: (event, data, options) => promise(() => call("request", event, data, options)) as Promise<never>,
+    subscribe: (channel, options = {}) => subscribe(driver, String(channel), options),
+    inbox: (options = {}) => subscribe(driver, ":user", options) as Inbox<Event.Any> as never,
+    trigger: (event, data, options) => send(driver, "trigger", event, data, options),
+    request: (event, data, options) => send(driver, "request", event, data, options),
     close: () => give({ _tag: "Close" })
   }
 }
@@ -281,12 +275,12 @@ const fetchToken = (token: NonNullable<Options["token"]>, fetch: number, give: D
   )
 }
 
-const report = ({ calls, ...driver }: Driver, output: Output): void => {
+const report = (driver: Driver, output: Output): void => {
   switch (output._tag) {
     case "Settle": {
       const { call, result } = output
-      const { reject, resolve } = calls.get(call)!
-      calls.delete(call)
+      const { reject, resolve } = driver.calls.get(call)!
+      driver.calls.delete(call)
       return result._tag === "Success" ? resolve(result.data) : reject(
         result._tag === "Failure"
           ? errorOf(result.failure)
@@ -312,13 +306,10 @@ const report = ({ calls, ...driver }: Driver, output: Output): void => {
 
 const unsubscribed: SubscriptionState = { _tag: "Unsubscribed" }
 
-type Send = (kind: Call["kind"], event: string, data: unknown, options?: TriggerOptions, channel?: string) => unknown
-
 const subscribe = <E extends Event.Any>(
   driver: Driver,
   channel: string,
-  { data, ...options }: Omit<Subscribe, "_tag" | "channel" | "data"> & { readonly data?: object },
-  call: Send
+  { data, ...options }: Omit<Subscribe, "_tag" | "channel" | "data"> & { readonly data?: object }
 ): Subscription<E> => {
   const { give, machine } = driver
   const json = data && JSON.stringify(data)
@@ -346,9 +337,8 @@ const subscribe = <E extends Event.Any>(
     onState: (handler) =>
       kept(listenNow(driver, `state ${channel}`, handler, () => Machine.subscriptionState(machine, channel))),
     onMembers: (handler) => kept(listenNow(driver, `members ${channel}`, () => handler(membersNow()), membersNow)),
-    broadcast: (event, data, options) =>
-      promise(() => call("broadcast", event, data, options, channel)) as Promise<never>,
-    update: (data, options) => promise(() => call("update", "", data, options, channel)) as Promise<never>,
+    broadcast: (event, data, options) => send(driver, "broadcast", event, data, options, channel),
+    update: (data, options) => send(driver, "update", "", data, options, channel),
     unsubscribe: () => {
       if (!isSubscribed) return
       isSubscribed = false
@@ -367,17 +357,38 @@ const addTo = (stops: Set<Stop>, stop: Stop): Stop => {
   return remove
 }
 
-const send = (driver: Driver, call: Omit<Call, "_tag" | "call">, signal: AbortSignal | undefined): Promise<unknown> =>
+// What is thrown here rejects the promise.
+const send = (
+  driver: Driver,
+  kind: Call["kind"],
+  event: string,
+  data: unknown,
+  options?: TriggerOptions,
+  channel?: string
+): Promise<never> =>
   new Promise((resolve, reject) => {
-    const number = ++driver.lastCall
-    const cancel = () => driver.give({ _tag: "Cancel", call: number })
+    const { dedupeKey, signal, timeout, traceparent } = options ?? {}
+    // What has no JSON, as a function, is for the broker to reject.
+    const json: string | undefined = JSON.stringify(data ?? {})
+    const call: Input = {
+      _tag: "Call",
+      call: ++driver.lastCall,
+      kind,
+      event: String(event),
+      data: json ?? "null",
+      channel,
+      timeout: numberOf(timeout),
+      dedupeKey: textOf(dedupeKey),
+      traceparent: textOf(traceparent)
+    }
+    const cancel = () => driver.give({ _tag: "Cancel", call: call.call })
     const release = () => signal?.removeEventListener("abort", cancel)
     signal?.addEventListener("abort", cancel)
-    driver.calls.set(number, {
-      resolve: (data) => (release(), resolve(data)),
+    driver.calls.set(call.call, {
+      resolve: (data) => (release(), resolve(data as never)),
       reject: (error) => (release(), reject(error))
     })
-    driver.give({ _tag: "Call", call: number, ...call })
+    driver.give(call)
     if (signal?.aborted) cancel()
   })
 

@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import * as DedupeKey from "../../../events/DedupeKey.ts"
 import * as Event from "../../../events/Event.ts"
-import type { ProtocolError } from "../../../protocol/KosmonautError.ts"
+import type { MessageDecodeError, ProtocolError } from "../../../protocol/KosmonautError.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import type { BroadcastError, CallError, RequestError, UpdateError } from "../../BrowserError.ts"
 import type { Failure } from "../failure.ts"
@@ -62,18 +62,18 @@ export const request = <E extends Event.Any>(
   execute(calls, outgoing, (result): Effect.Effect<Event.Success<E>, Event.Error<E> | RequestError> => {
     switch (result._tag) {
       case "Success":
-        return Effect.mapError(Effect.fromResult(Event.decodeSuccess(event, result.data)), Errors.protocolError)
+        return fromDecoded(Event.decodeSuccess(event, result.data))
       case "Declared":
-        return Effect.flatMap(
-          Effect.mapError(Effect.fromResult(Event.decodeError(event, result.error)), Errors.protocolError),
-          Effect.fail
-        )
+        return Effect.flatMap(fromDecoded(Event.decodeError(event, result.error)), Effect.fail)
       case "Failure":
         return Effect.fail(Errors.requestError(result.failure, subjectOf(outgoing)))
       case "Cancelled":
         return Effect.interrupt
     }
   })
+
+const fromDecoded = <A>(decoded: Result.Result<A, MessageDecodeError>): Effect.Effect<A, ProtocolError> =>
+  Result.isSuccess(decoded) ? Effect.succeed(decoded.success) : Effect.fail(Errors.protocolError(decoded.failure))
 
 const confirmed = <E>(
   calls: Calls,

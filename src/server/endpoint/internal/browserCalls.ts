@@ -185,8 +185,9 @@ const respond = (vhost: Vhost, call: Call, event: string, result: RequestResult)
   // It was not executed, so that it may be sent again.
   if (result._tag === "Cancelled") return vhost.calls.removeUnsafe(call)
   call.response = messageOf(vhost, call.id, event, result)
-  vhost.calls.endUnsafe(call)
+  // First, so that the browser goes on while the call is filed.
   if (call.isWanted) caller.sendUnsafe(call.response)
+  vhost.calls.endUnsafe(call)
 }
 
 const messageOf = ({ config }: Vhost, id: Id, event: string, result: RequestResult): string => {
