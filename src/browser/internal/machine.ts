@@ -43,7 +43,7 @@ export const step = (machine: Machine, input: Input, now: number, random: () => 
   take(machine, input)
   Calls.sendAll(machine)
   if (input._tag === "Call") flushSoon(machine)
-  else flush(machine)
+  else if (!machine.isFlushDue) flush(machine)
   setTimer(machine)
   return machine.outputs
 }
@@ -109,7 +109,7 @@ const expire = (machine: Machine): void => {
   Subscriptions.expire(machine)
 }
 
-// Who makes one call often makes several.
+// Who makes one call often makes several, also by several messages that have just arrived.
 const flushSoon = (machine: Machine): void => {
   if (machine.messages.length === 0 || machine.isFlushDue) return
   machine.isFlushDue = true
