@@ -1,8 +1,9 @@
 /**
- * The least that a request to a worker costs over TCP: lines of JSON between three processes, with an id from one who asks to a relay, and
- * one from there to a worker. Nothing is checked, queued or acknowledged.
+ * The least that a request to a worker costs: lines of JSON between three processes, with an id from one who asks to a relay, and
+ * one from there to a worker, over TCP or as messages of ZeroMQ. Nothing is checked, queued or acknowledged.
  */
 import * as Net from "node:net"
+import { Pair } from "zeromq"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
 
@@ -12,9 +13,10 @@ interface Line {
 }
 
 type Send = (line: Line) => void
+type Hear = (line: Line, send: Send) => void
 
 /** Reads lines, and gives the way back. */
-const lines = (socket: Net.Socket, hear: (line: Line, send: Send) => void): Send => {
+const lines = (socket: Net.Socket, hear: Hear): Send => {
   const send: Send = (line) => void socket.write(`${JSON.stringify(line)}\n`)
   let rest = ""
   socket.setNoDelay(true).setEncoding("utf8").on("data", (text) => {
@@ -22,6 +24,17 @@ const lines = (socket: Net.Socket, hear: (line: Line, send: Send) => void): Send
     rest = all.pop()!
     for (const line of all) hear(JSON.parse(line) as Line, send)
   })
+  return send
+}
+
+/** The same over ZeroMQ, where a message is sent after the one before. */
+const messages = (socket: Pair, hear: Hear): Send => {
+  let sent = Promise.resolve()
+  const send: Send = (line) => void (sent = sent.then(() => socket.send(JSON.stringify(line))))
+  const read = async () => {
+    for await (const [text] of socket) hear(JSON.parse(String(text)) as Line, send)
+  }
+  void read()
   return send
 }
 
@@ -51,17 +64,31 @@ const hearAnswer = (line: Line): void => {
   pending.delete(line.id)
 }
 
+const respond: Hear = ({ data: { text }, id }, send) => send({ id, data: { text } })
+
+let work: Send
+const relay = () =>
+  listen((socket) =>
+    void lines(socket, ({ data, id }, send) => request(work, data, (answer) => send({ ...answer, id })))
+  )
+
 const functions = {
   relay: async () => {
-    let work: Send
     const workers = await listen((socket) => void (work = lines(socket, hearAnswer)))
-    const callers = await listen((socket) =>
-      void lines(socket, ({ data, id }, send) => request(work, data, (answer) => send({ ...answer, id })))
-    )
-    return { workers, callers }
+    return { workers, callers: await relay() }
   },
-  work: async (port: number): Promise<void> =>
-    void lines(await connect(port), ({ data: { text }, id }, send) => send({ id, data: { text } })),
+  relayOverZeromq: async () => {
+    const pair = new Pair()
+    await pair.bind("tcp://127.0.0.1:*")
+    work = messages(pair, hearAnswer)
+    return { workers: pair.lastEndpoint!, callers: await relay() }
+  },
+  work: async (port: number): Promise<void> => void lines(await connect(port), respond),
+  workOverZeromq: (endpoint: string): void => {
+    const pair = new Pair()
+    pair.connect(endpoint)
+    messages(pair, respond)
+  },
   connect: async (port: number): Promise<void> => void (ask = lines(await connect(port), hearAnswer)),
   /** Keeps so many in flight, for so long. */
   request: (width: number, milliseconds: number): Promise<Pace.Done> =>

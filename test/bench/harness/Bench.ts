@@ -81,7 +81,12 @@ export interface Bench extends Options {
     title: string,
     metrics: ReadonlyArray<Metric>,
     contestants: ReadonlyArray<Contestant>,
-    options?: { readonly rounds?: number; readonly warmUps?: number }
+    options?: {
+      readonly rounds?: number
+      readonly warmUps?: number
+      /** Rounds that do not count, after the warm-up, and also if the processes have done such work. */
+      readonly uncounted?: number
+    }
   ) => Promise<void>
   /** A result that was made otherwise. */
   readonly add: (title: string, metric: Metric, samples: Readonly<Record<string, ReadonlyArray<number>>>) => void
@@ -94,8 +99,11 @@ export const floor = "bytes over TCP"
 export const fibersFloor = "fibers over TCP"
 export const zeromqFloor = "fibers over ZeroMQ"
 
+/** The least that a request to a worker over ZeroMQ is. */
+export const zeromqMessages = "messages over ZeroMQ"
+
 /** All of them. */
-export const floors: ReadonlySet<string> = new Set([floor, fibersFloor, zeromqFloor])
+export const floors: ReadonlySet<string> = new Set([floor, fibersFloor, zeromqFloor, zeromqMessages])
 
 /** How long a profile takes, in milliseconds. */
 const profiled = 2000
@@ -122,25 +130,32 @@ export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
 
 /** Measures for a scenario, and hands on each result. */
 export const make = (options: Options, scenario: string, { onProfile, onResult }: Listener): Bench => {
-  const turn = options.quick ? 120 : 330
+  const turn = options.quick ? 120 : 300
   const warm = new WeakMap<AnyParty, Set<string>>()
   return {
     ...options,
     scenario,
     turn,
     few: Math.ceil(options.rounds * 0.6),
-    compare: async (title, metrics, contestants, { rounds = options.rounds, warmUps = mostWarmUps } = {}) => {
+    compare: async (
+      title,
+      metrics,
+      contestants,
+      { rounds = options.rounds, uncounted = 0, warmUps = mostWarmUps } = {}
+    ) => {
       const runs = contestants.map((contestant) => ({ contestant, outcomes: new Array<Turn>() }))
       for (const contestant of contestants) {
         if (isWarm(warm, contestant, metrics[0]!)) continue
         progress(`${scenario}: ${title}, warming up ${contestant.name}`)
         await warmUpWith(contestant, metrics[0]!, { turn, most: warmUps })
       }
-      for (let round = 0; round < rounds; round++) {
+      const all = rounds + (options.quick ? 0 : uncounted)
+      for (let round = 0; round < all; round++) {
         for (let i = 0; i < runs.length; i++) {
           const { contestant, outcomes } = runs[(i + round) % runs.length]!
-          progress(`${scenario}: ${title}, round ${round + 1} of ${rounds}, ${contestant.name}`)
-          outcomes.push(await turnOf(contestant, turn))
+          progress(`${scenario}: ${title}, round ${round + 1} of ${all}, ${contestant.name}`)
+          const outcome = await turnOf(contestant, turn)
+          if (round >= all - rounds) outcomes.push(outcome)
         }
       }
       metrics.forEach((metric, index) => {

@@ -203,18 +203,20 @@ const goals: ReadonlyArray<Goal> = [
       both(["startup", "of the command line", name], ["startup", "of the command line", "Node.js alone"], divide)
     )]
   })),
-  ...[1, 64].map((width) => ({
-    work: `requests to a worker by the script, ${width} in flight`,
-    wanted: "1 × Socket.IO with a worker",
-    parts: ["ZeroMQ", "TCP"].map((name) =>
-      atLeast(
-        1,
-        name,
-        ["requests", `${width} in flight`, `The script, worker over ${name}`],
-        "Socket.IO with a worker"
+  ...[1, 64].flatMap((width) =>
+    [["the script", "The script"], ["`kosmonaut/browser`", "kosmonaut/browser"]].map(([caller, contestant]) => ({
+      work: `requests to a worker by ${caller}, ${width} in flight`,
+      wanted: "1 × Socket.IO with a worker",
+      parts: ["ZeroMQ", "TCP"].map((name) =>
+        atLeast(
+          1,
+          name,
+          ["requests", `${width} in flight`, `${contestant}, worker over ${name}`],
+          "Socket.IO with a worker"
+        )
       )
-    )
-  })),
+    }))
+  ),
   {
     work: "processor time of the broker for a broadcast with a position, to 10 browsers",
     wanted: "at most 1.05 × without",

@@ -3,7 +3,7 @@
  * itself responds, or passes the request on to another of its clients.
  */
 import type * as FloorParty from "../floors/workers.ts"
-import { type Bench, type Contestant, floor as floorName, perSecond, rate } from "../harness/Bench.ts"
+import { type Bench, type Contestant, floor as floorName, perSecond, rate, zeromqMessages } from "../harness/Bench.ts"
 import { type AnyParty, type Party, start, stopAll } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as CallersParty from "../parties/callers.ts"
@@ -11,23 +11,27 @@ import type * as SocketIoParty from "../parties/socketIo.ts"
 import type * as WorkerParty from "../parties/worker.ts"
 
 export const run = async (bench: Bench): Promise<void> => {
-  const [own, ownTcp, socketIo, floor] = await Promise.all([
+  const [own, ownTcp, socketIo, zeromq, floor] = await Promise.all([
     startOwn("zmq"),
     startOwn("tcp"),
     startSocketIo(),
-    startFloor()
+    startFloor(zeromqMessages),
+    startFloor(floorName)
   ])
-  // The most first: what runs seldom is compiled by then, as in any process that is busy at times.
   for (const width of [64, 1]) {
     await bench.compare(`${width} in flight`, [rate("requests")], [
       ...own.contestants(width),
       ...ownTcp.contestants(width),
       ...socketIo.contestants(width),
+      zeromq.contestant(width),
       floor.contestant(width)
-    ])
+    ], { uncounted: width === 1 ? untilCompiled : 0 })
   }
-  await stopAll(own, ownTcp, socketIo, floor)
+  await stopAll(own, ownTcp, socketIo, zeromq, floor)
 }
+
+/** With one in flight it takes this many rounds, some ten thousand requests of each, until all that runs then is compiled. */
+const untilCompiled = 12
 
 interface Caller {
   readonly name: string
@@ -88,15 +92,22 @@ const startSocketIo = async () => {
   }
 }
 
-const startFloor = async () => {
+const startFloor = async (name: typeof floorName | typeof zeromqMessages) => {
   const party = () => start<FloorParty.Functions>("../floors/workers")
   const [relay, worker, caller] = await Promise.all([party(), party(), party()])
-  const ports = await relay.call("relay")
-  await worker.call("work", ports.workers)
-  await caller.call("connect", ports.callers)
+  const connect = async (ports: { readonly callers: number }) => caller.call("connect", ports.callers)
+  if (name === floorName) {
+    const ports = await relay.call("relay")
+    await worker.call("work", ports.workers)
+    await connect(ports)
+  } else {
+    const ports = await relay.call("relayOverZeromq")
+    await worker.call("workOverZeromq", ports.workers)
+    await connect(ports)
+  }
   return {
     contestant: (width: number): Contestant => ({
-      name: floorName,
+      name,
       peer: true,
       parties: { caller, broker: relay, worker },
       run: async (milliseconds) => perSecond(await caller.call("request", width, milliseconds))
