@@ -2,7 +2,7 @@
  * The ratios as a picture: a bar to the right is ahead of the peer, one to the left behind it, and a thin line goes from the
  * least to the most of the rounds. The scale is logarithmic: twice as much is as long as half as much.
  */
-import { floors, type Result } from "./Bench.ts"
+import { type Result, unpictured } from "./Bench.ts"
 
 const left = 440
 const right = 50
@@ -57,7 +57,7 @@ interface Row {
 /** A heading, and a bar for each ratio. */
 const rowsOf = ({ figures, scenario, title }: Result): ReadonlyArray<string | Row> => {
   const rows = figures.flatMap(({ name, ratios }) =>
-    Object.entries(ratios).filter(([peer]) => !floors.has(peer)).map(([peer, { max, median, min }]) => ({
+    Object.entries(ratios).filter(([peer]) => !unpictured.has(peer)).map(([peer, { max, median, min }]) => ({
       label: `${name.replace("Kosmonaut, ", "")} / ${peer}`,
       median,
       min,

@@ -1,7 +1,7 @@
 /**
  * What the library is wanted to do, beside what it did in a run.
  */
-import { floor, type Spread, spreadOf } from "./Bench.ts"
+import { floor, type Spread, spreadOf, toOneWorker } from "./Bench.ts"
 import { find, type Place, type Results } from "./place.ts"
 import { figure, ratioOf, table } from "./report.ts"
 
@@ -102,7 +102,7 @@ const goals: ReadonlyArray<Goal> = [
       ...atLeast(1, name, ["events", "to 4 workers", name], ""),
       value: both(
         ["events", "to 4 workers", `Kosmonaut, ${name}`],
-        ["events", "to 1 worker", `Kosmonaut, ${name}`],
+        ["events", "to 4 workers", toOneWorker(`Kosmonaut, ${name}`)],
         divide
       )
     }))
@@ -113,8 +113,8 @@ const goals: ReadonlyArray<Goal> = [
     parts: ["ZeroMQ", "TCP"].map((name) =>
       cost(1.2, name, "broker", ["events", "to 4 workers", `Kosmonaut, ${name}`], [
         "events",
-        "to 1 worker",
-        `Kosmonaut, ${name}`
+        "to 4 workers",
+        toOneWorker(`Kosmonaut, ${name}`)
       ])
     )
   },

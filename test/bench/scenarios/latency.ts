@@ -64,7 +64,7 @@ export const run = async (bench: Bench): Promise<void> => {
         return outcomeOf(await floor.client.call("openLoop", rate, 2 * milliseconds), rate)
       }
     }
-  ], { warmUps: 4 })
+  ], { warmUps: 3 })
   await bench.compare("all at half of what zeromq.js can", metrics, [
     {
       name: "Kosmonaut, ZeroMQ",

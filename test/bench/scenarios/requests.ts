@@ -31,7 +31,7 @@ export const run = async (bench: Bench): Promise<void> => {
 }
 
 /** With one in flight it takes this many rounds, some ten thousand requests of each, until all that runs then is compiled. */
-const untilCompiled = 12
+const untilCompiled = 10
 
 interface Caller {
   readonly name: string
