@@ -103,7 +103,7 @@ export const zeromqFloor = "fibers over ZeroMQ"
 export const zeromqMessages = "messages over ZeroMQ"
 
 /** What has one worker, beside the same with more. */
-export const toOneWorker = (name: string): string => `${name}, 1 worker`
+export const toOneWorker = (name: string): string => `${name.replace(", ", " over ")} to 1 worker`
 
 /** What the picture shows no ratio to. */
 export const unpictured: ReadonlySet<string> = new Set([

@@ -76,7 +76,7 @@ export const run = async (bench: Bench): Promise<void> => {
         parties: { client: zeromqFloor.client, broker: zeromqFloor.server },
         run: async (milliseconds) => perSecond(await zeromqFloor.client.call("request", fibers, milliseconds))
       }
-    ], { uncounted: fibers === 1 ? 0 : untilCompiled })
+    ], { warmUps: 4, uncounted: fibers === 1 ? 0 : untilCompiled })
   }
   await stopAll(zmq.broker, zmq.client, tcp.broker, tcp.client, raw, floor, fibersFloor, zeromqFloor, ioredis, redis)
 }

@@ -28,12 +28,12 @@ export const run = async (bench: Bench): Promise<void> => {
     ...contestantsOf(four),
     // In the same rounds, so that the machine is as fast.
     ...oneWorker(one)
-  ], { uncounted: untilCompiled })
+  ], { warmUps: 3, uncounted: untilCompiled })
   await stopAll(...Object.values(one), ...Object.values(four))
 }
 
 /** A worker of four gets a quarter of the events, and it takes this many rounds more until all that runs then is compiled. */
-const untilCompiled = 8
+const untilCompiled = 6
 
 const startAll = async (count: number) => {
   const [zmq, tcp, acknowledged, raw, floor] = await Promise.all([

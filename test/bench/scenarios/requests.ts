@@ -25,13 +25,13 @@ export const run = async (bench: Bench): Promise<void> => {
       ...socketIo.contestants(width),
       zeromq.contestant(width),
       floor.contestant(width)
-    ], { uncounted: width === 1 ? untilCompiled : 0 })
+    ], width === 1 ? { uncounted: untilCompiled } : { warmUps: 7 })
   }
   await stopAll(own, ownTcp, socketIo, zeromq, floor)
 }
 
 /** With one in flight it takes this many rounds, some ten thousand requests of each, until all that runs then is compiled. */
-const untilCompiled = 10
+const untilCompiled = 9
 
 interface Caller {
   readonly name: string
