@@ -25,13 +25,13 @@ export const run = async (bench: Bench): Promise<void> => {
       ...socketIo.contestants(width),
       zeromq.contestant(width),
       floor.contestant(width)
-    ], width === 1 ? { uncounted: untilCompiled } : { warmUps: 7 })
+    ], width === 1 ? { uncounted: untilCompiled, rounds: 2 * bench.rounds - 1 } : { warmUps: 7 })
   }
   await stopAll(own, ownTcp, socketIo, zeromq, floor)
 }
 
-/** With one in flight it takes this many rounds, some ten thousand requests of each, until all that runs then is compiled. */
-const untilCompiled = 9
+/** With one in flight it takes this many rounds, some ten thousand requests of each kind, until all that runs then is compiled. */
+const untilCompiled = 6
 
 interface Caller {
   readonly name: string

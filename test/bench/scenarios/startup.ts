@@ -35,7 +35,7 @@ export const run = async (bench: Bench): Promise<void> => {
     program("http and ZeroMQ", ["-e", ports], {}),
     program("Socket.IO", ["-e", socketIo]),
     program("Node.js alone", ["-e", "0"])
-  ], { rounds: bench.quick ? 3 : bench.rounds + 2, warmUps: 2 })
+  ], { rounds: bench.quick ? 3 : bench.rounds, warmUps: 2 })
   rmSync(cache, { recursive: true })
 }
 
