@@ -4,7 +4,7 @@ import * as RequestQueue from "../../src/client/internal/requestQueue.ts"
 import * as Sender from "../../src/client/internal/sender.ts"
 
 /** A sender on a connection that accepts at once or when it is told, and the batches that it was given. */
-const setUp = () => {
+const setUp = (options?: { readonly areFew: () => boolean }) => {
   const batches: Array<ReadonlyArray<string>> = []
   let accept: (() => void) | undefined
   let isPrompt = true
@@ -12,7 +12,8 @@ const setUp = () => {
     queue: RequestQueue.make({ maxRequests: Infinity, maxBytes: Infinity }),
     maxMessageSize: 10_000,
     onFailed: (_, error) => assert.fail(String(error)),
-    onSent: () => {}
+    onSent: () => {},
+    ...options
   })
   sender.attachUnsafe({
     batches: () => true,
@@ -35,6 +36,7 @@ const setUp = () => {
 }
 
 const step = Effect.promise(() => Promise.resolve())
+const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 
 describe("the sender", () => {
   it.effect("sends those of a step together, and one at once if the last came alone", () =>
@@ -50,6 +52,22 @@ describe("the sender", () => {
       yield* step
       assert.strictEqual(send("g"), 6)
       assert.deepStrictEqual(batches, [["a"], ["b"], ["c"], ["d", "e"], ["f"], ["g"]])
+    }))
+
+  it.effect("sends those of a turn of the event loop together if few are in flight", () =>
+    Effect.gen(function*() {
+      let few = true
+      const { batches, send } = setUp({ areFew: () => few })
+      for (const envelope of ["a", "b", "c"]) {
+        send(envelope)
+        yield* step
+      }
+      assert.deepStrictEqual(batches, [])
+      yield* turn
+      few = false
+      send("d")
+      yield* step
+      assert.deepStrictEqual(batches, [["a", "b", "c"], ["d"]])
     }))
 
   it.effect("sends nothing before the connection has accepted what was sent", () =>

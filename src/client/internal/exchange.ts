@@ -79,7 +79,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     onFailed: ({ envelope }, cause) => failUnsafe(envelope, Cause.fail(closed(address, cause))),
     onSent: room.admitUnsafe,
     // The broker responds to one half while the other is sent. It responds to a batch with a batch, so they stay as they are.
-    mostAtOnce: () => Math.max(leastAtOnce, Math.ceil(pending.size() / 2))
+    mostAtOnce: () => Math.max(leastAtOnce, Math.ceil(pending.size() / 2)),
+    areFew: () => pending.size() <= leastAtOnce
   })
   const withdraw = (request: PendingRequests.Pending) => {
     if (request.frames === undefined) return current?.cancelUnsafe?.(request.envelope)

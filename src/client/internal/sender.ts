@@ -4,9 +4,13 @@
  * Requests of the same turn are sent together, if the broker reads batches. The next batch is made when the one before has been
  * accepted: unsent requests stay in the queue, where they can be cancelled. While requests come one by one each is sent at once, and
  * the broker begins before the turn ends.
+ *
+ * The broker responds to a batch with a batch, so small batches would go round and round. Those whose responses have arrived in the
+ * same turn of the event loop become one.
  */
 
 import * as Arr from "effect/Array"
+import { constFalse } from "effect/Function"
 import * as Result from "effect/Result"
 import type { ConnectionError } from "../../protocol/KosmonautError.ts"
 import type { Connection } from "../../transport/Transport.ts"
@@ -35,8 +39,10 @@ export const make = <A extends Queued>(options: {
   readonly onSent: () => void
   /** How many may be a batch now, default any number. */
   readonly mostAtOnce?: (() => number) | undefined
+  /** Whether so few are in flight that batches are to become one, default `false`. */
+  readonly areFew?: (() => boolean) | undefined
 }): Sender<A> => {
-  const { mostAtOnce = () => maxItems, onFailed, onSent, queue } = options
+  const { areFew = constFalse, mostAtOnce = () => maxItems, onFailed, onSent, queue } = options
   const batchSize = Math.min(maxBatchSize, options.maxMessageSize)
   let current: Outlet | undefined
   let limit = maxItems
@@ -48,7 +54,8 @@ export const make = <A extends Queued>(options: {
 
   const schedule = () => {
     isScheduled = true
-    queueMicrotask(flushScheduled)
+    if (areFew()) setImmediate(flushScheduled)
+    else queueMicrotask(flushScheduled)
   }
   const flushScheduled = () => {
     isScheduled = false
