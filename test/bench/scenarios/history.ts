@@ -54,6 +54,9 @@ const broadcasts = async (bench: Bench, open: Open) => {
 
 const subscribers = 10
 
+/** It takes this many rounds until all that runs is compiled. */
+const untilCompiled = 5
+
 const deliveries = async (bench: Bench, open: Open) => {
   const contestants: Array<Contestant> = []
   const all: Array<Party<BrowsersParty.Functions>> = []
@@ -71,7 +74,7 @@ const deliveries = async (bench: Bench, open: Open) => {
     })
     all.push(browsers)
   }
-  await bench.compare(`to ${subscribers} browsers`, [rate("deliveries")], contestants)
+  await bench.compare(`to ${subscribers} browsers`, [rate("deliveries")], contestants, { uncounted: untilCompiled })
   await stopAll(...all)
 }
 
