@@ -363,32 +363,21 @@ const send = (
   kind: Call["kind"],
   event: string,
   data: unknown,
-  options?: TriggerOptions,
+  options: TriggerOptions = {},
   channel?: string
 ): Promise<never> =>
   new Promise((resolve, reject) => {
-    const { dedupeKey, signal, timeout, traceparent } = options ?? {}
+    const { dedupeKey, signal, timeout, traceparent } = options
+    const call = ++driver.lastCall
+    const cancel = () => driver.give({ _tag: "Cancel", call })
+    const last = (end: Handler) => (it: unknown) => (signal?.removeEventListener("abort", cancel), end(it as never))
     // What has no JSON, as a function, is for the broker to reject.
     const json: string | undefined = JSON.stringify(data ?? {})
-    const call: Input = {
-      _tag: "Call",
-      call: ++driver.lastCall,
-      kind,
-      event: String(event),
-      data: json ?? "null",
-      channel,
-      timeout: numberOf(timeout),
-      dedupeKey: textOf(dedupeKey),
-      traceparent: textOf(traceparent)
-    }
-    const cancel = () => driver.give({ _tag: "Cancel", call: call.call })
-    const release = () => signal?.removeEventListener("abort", cancel)
+    const more = { channel, timeout: numberOf(timeout), dedupeKey: textOf(dedupeKey), traceparent: textOf(traceparent) }
+    const input: Input = { _tag: "Call", call, kind, event: String(event), data: json ?? "null", ...more }
     signal?.addEventListener("abort", cancel)
-    driver.calls.set(call.call, {
-      resolve: (data) => (release(), resolve(data as never)),
-      reject: (error) => (release(), reject(error))
-    })
-    driver.give(call)
+    driver.calls.set(call, { resolve: last(resolve), reject: last(reject) })
+    driver.give(input)
     if (signal?.aborted) cancel()
   })
 
