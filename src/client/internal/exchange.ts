@@ -78,7 +78,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     maxMessageSize: options.maxMessageSize,
     onFailed: ({ envelope }, cause) => failUnsafe(envelope, Cause.fail(closed(address, cause))),
     onSent: room.admitUnsafe,
-    // The broker responds to one half while the other is sent. It responds to a batch with a batch, so they stay as they are.
+    // The broker responds to one half while the other is sent. It responds to a batch with a batch, so they stay two.
     mostAtOnce: () => Math.max(leastAtOnce, Math.ceil(pending.size() / 2)),
     areFew: () => pending.size() <= leastAtOnce
   })

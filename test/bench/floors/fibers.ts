@@ -4,6 +4,7 @@
  */
 import { Effect, Exit } from "effect"
 import * as Net from "node:net"
+import * as Fibers from "../harness/fibers.ts"
 import type * as Pace from "../harness/pace.ts"
 import { count } from "../harness/pieces.ts"
 import * as Role from "../harness/role.ts"
@@ -26,7 +27,7 @@ const functions = {
   /** From so many fibers, each waiting for its response, for so long. */
   request: (fibers: number, milliseconds: number): Promise<Pace.Done> => {
     const waiting: Array<(exit: Exit.Exit<void>) => void> = []
-    let [unsent, operations] = ["", 0]
+    let unsent = ""
     socket.removeAllListeners("data").on(
       "data",
       count(responseSize, (pieces) => {
@@ -42,18 +43,7 @@ const functions = {
       unsent += requestOf()
       waiting.push(resume)
     })
-    const started = performance.now()
-    const one = Effect.gen(function*() {
-      while (performance.now() - started < milliseconds) {
-        yield* request
-        operations++
-      }
-    })
-    return Effect.runPromise(
-      Effect.forEach(Array.from({ length: fibers }), () => one, { concurrency: "unbounded", discard: true }).pipe(
-        Effect.map(() => ({ operations, seconds: (performance.now() - started) / 1000 }))
-      )
-    )
+    return Fibers.request(fibers, milliseconds, request)
   }
 }
 

@@ -67,26 +67,27 @@ const hearAnswer = (line: Line): void => {
 const respond: Hear = ({ data: { text }, id }, send) => send({ id, data: { text } })
 
 let work: Send
-const relay = () =>
-  listen((socket) =>
-    void lines(socket, ({ data, id }, send) => request(work, data, (answer) => send({ ...answer, id })))
-  )
+
+/** Waits for a worker, over TCP or over ZeroMQ, and gives where. */
+const listenForWorkers = async (isZeromq: boolean): Promise<number | string> => {
+  if (!isZeromq) return listen((socket) => void (work = lines(socket, hearAnswer)))
+  const pair = new Pair()
+  await pair.bind("tcp://127.0.0.1:*")
+  work = messages(pair, hearAnswer)
+  return pair.lastEndpoint!
+}
 
 const functions = {
-  relay: async () => {
-    const workers = await listen((socket) => void (work = lines(socket, hearAnswer)))
-    return { workers, callers: await relay() }
-  },
-  relayOverZeromq: async () => {
+  relay: async (isZeromq: boolean) => ({
+    workers: await listenForWorkers(isZeromq),
+    callers: await listen((socket) =>
+      void lines(socket, ({ data, id }, send) => request(work, data, (answer) => send({ ...answer, id })))
+    )
+  }),
+  work: async (at: number | string): Promise<void> => {
+    if (typeof at === "number") return void lines(await connect(at), respond)
     const pair = new Pair()
-    await pair.bind("tcp://127.0.0.1:*")
-    work = messages(pair, hearAnswer)
-    return { workers: pair.lastEndpoint!, callers: await relay() }
-  },
-  work: async (port: number): Promise<void> => void lines(await connect(port), respond),
-  workOverZeromq: (endpoint: string): void => {
-    const pair = new Pair()
-    pair.connect(endpoint)
+    pair.connect(at)
     messages(pair, respond)
   },
   connect: async (port: number): Promise<void> => void (ask = lines(await connect(port), hearAnswer)),

@@ -4,6 +4,7 @@
  */
 import { Effect, Exit } from "effect"
 import * as Zmq from "zeromq"
+import * as Fibers from "../harness/fibers.ts"
 import type * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
 
@@ -51,30 +52,20 @@ const functions = {
   request: async (fibers: number, milliseconds: number): Promise<Pace.Done> => {
     const waiting: Array<(exit: Exit.Exit<void>) => void> = []
     const send = makeOutbox(Math.ceil(fibers / 2))
-    let [sent, operations] = [0, 0]
+    let sent = 0
     const request = Effect.callback<void>((resume) => {
       send(requestOf())
       waiting.push(resume)
       sent++
     })
-    const started = performance.now()
-    const one = Effect.gen(function*() {
-      while (performance.now() - started < milliseconds) {
-        yield* request
-        operations++
-      }
-    })
-    const all = Effect.runPromise(
-      Effect.forEach(Array.from({ length: fibers }), () => one, { concurrency: "unbounded", discard: true })
-    )
+    const done = Fibers.request(fibers, milliseconds, request)
     for (let received = 0; received < sent;) {
       const [bytes] = await dealer.receive()
       const pieces = bytes!.length / responseSize
       received += pieces
       for (const resume of waiting.splice(0, pieces)) resume(Exit.void)
     }
-    await all
-    return { operations, seconds: (performance.now() - started) / 1000 }
+    return done
   }
 }
 

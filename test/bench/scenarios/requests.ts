@@ -95,16 +95,9 @@ const startSocketIo = async () => {
 const startFloor = async (name: typeof floorName | typeof zeromqMessages) => {
   const party = () => start<FloorParty.Functions>("../floors/workers")
   const [relay, worker, caller] = await Promise.all([party(), party(), party()])
-  const connect = async (ports: { readonly callers: number }) => caller.call("connect", ports.callers)
-  if (name === floorName) {
-    const ports = await relay.call("relay")
-    await worker.call("work", ports.workers)
-    await connect(ports)
-  } else {
-    const ports = await relay.call("relayOverZeromq")
-    await worker.call("workOverZeromq", ports.workers)
-    await connect(ports)
-  }
+  const ports = await relay.call("relay", name === zeromqMessages)
+  await worker.call("work", ports.workers)
+  await caller.call("connect", ports.callers)
   return {
     contestant: (width: number): Contestant => ({
       name,
