@@ -23,7 +23,7 @@ describeInChromium("pages over wss", (it) => {
       const renewed = Certificates.serialOf("renewed")
       yield* eventually(Certificates.serialAt(site.websocketPort), (serial) => serial === renewed)
       const ann = yield* site.open("ann")
-      for (const tab of [joe, ann]) yield* tab.until(`uids().join() === "joe,ann"`)
+      for (const tab of [joe, ann]) yield* tab.until(`uids().join() === "ann,joe"`)
       yield* ann.run(`room.broadcast("talk/said", { n: 1 })`)
       yield* joe.until(`log.said.join() === "1"`)
       expect(yield* joe.run("connection.state.sid")).toBe(sid)

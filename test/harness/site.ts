@@ -48,7 +48,8 @@ const begin = `
   connection.on("news", (data) => log.direct.push(data))
   const room = connection.subscribe("presence-room")
   room.on("talk/said", ({ n }) => log.said.push(n))
-  const uids = () => room.members.map(({ uid }) => uid)
+  // Sorted: the page that was opened first need not be the first to come.
+  const uids = () => room.members.map(({ uid }) => uid).sort()
   const calls = []
   const say = (n) => void calls.push(outcome(connection.trigger("chat/say", { n }, { timeout: 90_000 })))
   const outcome = (call) => call.then((data) => ({ data }), ({ _tag, code, error, message }) => ({ _tag, code, error, message }))
@@ -102,16 +103,37 @@ export const make = Effect.fnUntraced(function*(broker: Record<string, unknown> 
   }
 })
 
-const tabOf = (page: Page, faults: ReadonlyArray<string>): Tab => ({
-  page,
-  run: (expression) => Effect.promise(() => page.evaluate(expression)),
-  until: (expression) =>
-    Effect.promise(async () => {
-      const handle = await page.waitForFunction(expression, undefined, { polling: 20, timeout: 110_000 })
-      return handle.jsonValue() as never
-    }),
-  faults
-})
+/** How long a page may take for one thing: less than a test may, so that it fails by saying what it waited for. */
+const patience = "60 seconds"
+
+/** What a page says of itself. */
+const told = (page: Page): Effect.Effect<string> =>
+  Effect.promise(() => page.evaluate<string>("JSON.stringify({ log, connection: connection.state, room: room.state })"))
+    .pipe(
+      Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.succeed("a page that says nothing") })
+    )
+
+const tabOf = (page: Page, faults: ReadonlyArray<string>): Tab => {
+  const inTime = <A>(expression: string, wait: () => Promise<A>): Effect.Effect<A> =>
+    Effect.promise(wait).pipe(Effect.timeoutOrElse({
+      duration: patience,
+      orElse: () =>
+        Effect.flatMap(
+          told(page),
+          (state) => Effect.die(new Error(`A page has not come to ${expression} within ${patience}. It says ${state}`))
+        )
+    }))
+  return {
+    page,
+    run: (expression) => inTime(expression, () => page.evaluate(expression)),
+    until: (expression) =>
+      inTime(expression, async () => {
+        const handle = await page.waitForFunction(expression, undefined, { polling: 20, timeout: 0 })
+        return handle.jsonValue() as never
+      }),
+    faults
+  }
+}
 
 const serve = Effect.fnUntraced(function*(client: Client.Client["Service"]) {
   const files: Record<string, string> = { "/kosmonaut.js": Script.build("iife") }
