@@ -139,7 +139,7 @@ export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
 
 /** Measures for a scenario, and hands on each result. */
 export const make = (options: Options, scenario: string, { onProfile, onResult }: Listener): Bench => {
-  const turn = options.quick ? 120 : 270
+  const turn = options.quick ? 120 : 250
   const warm = new WeakMap<AnyParty, Set<string>>()
   return {
     ...options,

@@ -33,7 +33,7 @@ export const run = async (bench: Bench): Promise<void> => {
 }
 
 /** A worker of four gets a quarter of the events, and it takes this many rounds more until all that runs then is compiled. */
-const untilCompiled = 6
+const untilCompiled = 12
 
 const startAll = async (count: number) => {
   const [zmq, tcp, acknowledged, raw, floor] = await Promise.all([

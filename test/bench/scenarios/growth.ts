@@ -13,6 +13,9 @@ import type * as WorkerParty from "../parties/worker.ts"
 const metric: Metric = { name: "processor time", unit: "µs", better: "less" }
 const steps = [1, 100]
 
+/** How many rounds do not count, while what runs is compiled. */
+const warmUps = 3
+
 /** How many browsers subscribe, unsubscribe and trigger. */
 const actors = 200
 
@@ -67,7 +70,7 @@ const answered = (text: string, expected: string): Operation => (world) =>
 
 const operations: Record<string, Operation> = {
   "a broadcast to one subscriber": async ({ client, url }, milliseconds) =>
-    (await client.call("request", url, "room", 64, milliseconds / 2)).operations,
+    (await client.call("request", url, "room", 64, milliseconds)).operations,
   "to subscribe": answered(subscribe, subscribed),
   "to unsubscribe": answered(unsubscribe, `{":unsubscribed"`),
   "to trigger": (world) => triggerAll(world, actors * 5)
@@ -99,14 +102,14 @@ const growing = async (
     worlds.push(world)
   }
   const samples = counts.map(() => Object.keys(operations).map((): Array<number> => []))
-  const rounds = bench.rounds + 1
-  for (let round = 0; round < rounds; round++) {
-    for (const [index, world] of worlds.entries()) {
-      progress(`${bench.scenario}: ${counts[index]} ${what}, round ${round} of ${bench.rounds}`)
-      const costs = await costsOf(world, bench)
-      // The first is the warm-up.
-      if (round > 0) costs.forEach((cost, operation) => samples[index]![operation]!.push(cost))
-    }
+  const rounds = bench.quick ? bench.rounds : 2 * bench.rounds - 1
+  for (let round = 1 - warmUps; round <= rounds; round++) {
+    progress(
+      `${bench.scenario}: ${counts.join(" and ")} ${what}, ${round > 0 ? `round ${round} of ${rounds}` : "warming up"}`
+    )
+    const costs = await costsOf(worlds, bench)
+    if (round <= 0) continue
+    costs.forEach((all, index) => all.forEach((cost, operation) => samples[index]![operation]!.push(cost)))
   }
   for (const [operation, name] of Object.keys(operations).entries()) {
     bench.add(
@@ -120,17 +123,23 @@ const growing = async (
 
 const cpuOf = async ({ broker }: World): Promise<number> => (await broker.call("usage")).cpu
 
-// Subscribing and unsubscribing take turns, until there were enough of each to measure.
-const costsOf = async (world: World, bench: Bench): Promise<ReadonlyArray<number>> => {
-  const all = Object.values(operations).map((operation) => ({ operation, micros: 0, count: 0 }))
+// What each operation costs in each world. The worlds alternate, so that the machine is as fast for all of them. Subscribing and
+// unsubscribing do, too, until there were enough of each to measure.
+const costsOf = async (worlds: ReadonlyArray<World>, bench: Bench): Promise<ReadonlyArray<ReadonlyArray<number>>> => {
+  const all = worlds.map((world) =>
+    Object.values(operations).map((operation) => ({ world, operation, micros: 0, count: 0 }))
+  )
   for (let turn = 0; turn < (bench.quick ? 2 : 5); turn++) {
-    for (const one of all) {
-      const before = await cpuOf(world)
-      one.count += await one.operation(world, bench.turn / 4)
-      one.micros += await cpuOf(world) - before
+    for (const operation of all[0]!.keys()) {
+      for (const costs of turn % 2 === 0 ? all : all.toReversed()) {
+        const one = costs[operation]!
+        const before = await cpuOf(one.world)
+        one.count += await one.operation(one.world, bench.turn / 4)
+        one.micros += await cpuOf(one.world) - before
+      }
     }
   }
-  return all.map(({ count, micros }) => micros / count)
+  return all.map((costs) => costs.map(({ count, micros }) => micros / count))
 }
 
 // How a queue is filled and, once there is a worker, emptied.
@@ -172,7 +181,7 @@ const queueing = async (bench: Bench, counts: ReadonlyArray<number>): Promise<vo
     for (const [index, count] of counts.entries()) {
       progress(`${bench.scenario}: ${count} events that wait, round ${round} of ${bench.rounds}`)
       // As often as it takes to have as many in all.
-      const [fill, empty] = await cycles(count, Math.min(bench.quick ? 10 : 40, counts.at(-1)! / count))
+      const [fill, empty] = await cycles(count, Math.min(bench.quick ? 10 : 20, counts.at(-1)! / count))
       if (round === 0) continue
       filling[index]!.push(fill! / count)
       emptying[index]!.push((empty! - coming!) / count)
