@@ -15,6 +15,7 @@
  * @since 0.1.0
  */
 
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -23,7 +24,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import { join } from "node:path"
-import type { DatabaseSync, DatabaseSyncOptions, SQLInputValue } from "node:sqlite"
+import type { DatabaseSync, DatabaseSyncOptions, SQLInputValue, StatementSync } from "node:sqlite"
 import { messageOf } from "../../protocol/ErrorText.ts"
 import { type Change, type Entry, type Key, type Kind, kinds, Store, StoreError } from "./Store.ts"
 
@@ -227,52 +228,93 @@ const rowsOf = (database: DatabaseSync, kind: Kind): ReadonlyArray<object> => {
 
 const applyTo = (database: DatabaseSync): (changes: ReadonlyArray<Change>) => void => {
   const statements = new Map(tables.map(([kind, table]) => [kind, statementsOf(database, kind, table)]))
-  const removeEvents = database.prepare("delete from Event where place between ? and ?")
-  const apply = (change: Change) => {
-    if (change._tag === "Put") return statements.get(change.entry._tag)!.put(change.entry)
-    if (change.kind === "Vhost") return statements.forEach(({ removeAll }) => removeAll(change.vhost))
-    return statements.get(change.kind)!.remove(change.vhost, change.key)
+  const removals = removalsOf(database)
+  const remove = ({ key, kind, vhost }: Extract<Change, { readonly _tag: "Remove" }>) => {
+    if (kind === "Event" && typeof key === "number") return removals.remove(key)
+    if (kind === "Vhost") return statements.forEach(({ removeAll }) => removeAll(vhost))
+    return statements.get(kind)!.remove(vhost, key)
   }
   return (changes) => {
-    // Events are mostly handled in the order of their places: those that follow each other are removed by one statement.
-    let first = 0
-    let last = -1
-    const flush = () => {
-      if (first <= last) removeEvents.run(first, last)
-      last = first - 1
+    // What has collected changes: they come before those of anything else.
+    let collecting: Collecting = removals
+    const next = (by: Collecting) => {
+      if (by !== collecting) collecting.flush()
+      collecting = by
     }
     for (const change of changes) {
-      if (isEventRemoval(change)) {
-        if (first > last || change.key !== last + 1) {
-          flush()
-          first = change.key
-        }
-        last = change.key
+      if (change._tag === "Put") {
+        const rows = statements.get(change.entry._tag)!
+        next(rows)
+        rows.put(change.entry)
       } else {
-        // It may be put again.
-        if (change._tag === "Put" && change.entry._tag === "Event") flush()
-        apply(change)
+        next(removals)
+        remove(change)
       }
     }
-    flush()
+    collecting.flush()
   }
 }
 
-const isEventRemoval = (change: Change): change is Change & { readonly key: number } =>
-  change._tag === "Remove" && change.kind === "Event"
+/** Changes that are one statement if they follow each other. What is flushed is forgotten, even if that fails. */
+interface Collecting {
+  readonly flush: () => void
+}
 
-const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[Kind]) => {
+// Events are mostly handled in the order of their places.
+const removalsOf = (database: DatabaseSync) => {
+  const statement = database.prepare("delete from Event where place between ? and ?")
+  let [first, last] = [0, -1]
+  const flush = () => {
+    const places = [first, last] as const
+    last = first - 1
+    if (places[0] <= places[1]) statement.run(...places)
+  }
+  return {
+    remove: (place: number): void => {
+      if (first > last || place !== last + 1) {
+        flush()
+        first = place
+      }
+      last = place
+    },
+    flush
+  }
+}
+
+/** How many rows are inserted by one statement. With more an event takes longer. */
+const rowsAtOnce = 16
+
+const statementsOf = (database: DatabaseSync, kind: Kind, table: Table) => {
   const optional = optionalOf(kind)
   const required = columnsOf(table).filter((column) => !optional.includes(column))
-  const putRequired = putOf(database, kind, table, required, optional)
-  const putAll = putOf(database, kind, table, [...required, ...optional], [])
+  const width = required.length
+  const insert = (columns: ReadonlyArray<string>, rows: number) =>
+    database.prepare(insertionOf(kind, table, columns, optional, rows))
+  const [short, whole] = [insert(required, 1), insert([...required, ...optional], 1)]
+  // Few kinds have so many.
+  let many: StatementSync | undefined
+  let values: Array<SQLInputValue> = []
+  const flush = () => {
+    const collected = values
+    values = []
+    if (collected.length === width * rowsAtOnce) return void (many ??= insert(required, rowsAtOnce)).run(...collected)
+    for (let at = 0; at < collected.length; at += width) short.run(...collected.slice(at, at + width))
+  }
   const unique = uniqueOf(table)
   const remove = database.prepare(`delete from ${kind} where ${unique.map((column) => `${column} = ?`).join(" and ")}`)
   const removeAll = database.prepare(`delete from ${kind} where vhost = ?`)
   return {
-    // Values that are bound cost time, also if they are null.
-    put: (entry: Entry) =>
-      optional.every((column) => entry[column as keyof Entry] === undefined) ? putRequired(entry) : putAll(entry),
+    put: (entry: Entry): void => {
+      // Values that are bound cost time, also if they are null.
+      if (optional.every((column) => entry[column as keyof Entry] === undefined)) {
+        for (const column of required) values.push(valueOf(entry[column as keyof Entry]))
+        if (values.length === width * rowsAtOnce) flush()
+      } else {
+        flush()
+        whole.run(...[...required, ...optional].map((column) => valueOf(entry[column as keyof Entry])))
+      }
+    },
+    flush,
     remove: unique.length === 1
       ? (_: string, key: Key) => void remove.run(key)
       : (vhost: string, key: Key) => void remove.run(vhost, key),
@@ -280,21 +322,21 @@ const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[
   }
 }
 
-const putOf = (
-  database: DatabaseSync,
+// Inserts so many rows, or updates them: the optional columns that are not given are null then.
+const insertionOf = (
   kind: Kind,
-  table: (typeof kinds)[Kind],
+  table: Table,
   columns: ReadonlyArray<string>,
-  empty: ReadonlyArray<string>
-) => {
-  const values = list(columns.map(() => "?"))
-  const updates = [...columns.map((column) => `${column} = excluded.${column}`), ...empty.map((_) => `${_} = null`)]
-  const statement = database.prepare(
-    `insert into ${kind} (${list(columns)}) values (${values}) on conflict (${list(uniqueOf(table))}) do update set ${
-      list(updates)
-    }`
-  )
-  return (entry: Entry) => void statement.run(...columns.map((column) => valueOf(entry[column as keyof Entry])))
+  optional: ReadonlyArray<string>,
+  rows: number
+): string => {
+  const row = `(${list(columns.map(() => "?"))})`
+  const updates = [
+    ...columns.map((column) => `${column} = excluded.${column}`),
+    ...optional.filter((column) => !columns.includes(column)).map((column) => `${column} = null`)
+  ]
+  return `insert into ${kind} (${list(columns)}) values ${list(Arr.replicate(row, rows))}
+    on conflict (${list(uniqueOf(table))}) do update set ${list(updates)}`
 }
 
 const valueOf = (value: SQLInputValue | Redacted.Redacted | undefined): SQLInputValue => {

@@ -56,6 +56,15 @@ const event = (vhost: string, place: number, attempts = 0): Entry => ({
   failures: attempts,
   losses: attempts
 })
+/** An event as it is accepted, with no field that may be absent. */
+const accepted = (place: number): Entry => ({
+  _tag: "Event",
+  place,
+  vhost: "/a",
+  id: `e-${place}`,
+  json: `{"said":{"text":"ü \\u0000 ${place}"}}`,
+  origin: null
+})
 const letter = (vhost: string, id: string): Entry => ({
   _tag: "DeadLetter",
   vhost,
@@ -126,6 +135,16 @@ const entry = Arbitrary.map(
 )
 const change = oneOf<Change>(Arbitrary.map(entry, put), Arbitrary.map(entry, put), Arbitrary.map(entry, remove))
 const batches = Arbitrary.array(Arbitrary.array(change, { maxLength: 20 }), { maxLength: 4 })
+
+/** Mostly accepted events that follow each other, with what may come between. */
+const accepting = Arbitrary.map(
+  Arbitrary.array(Arbitrary.all([int(0, 40), int(1, 20)]), { maxLength: 8 }),
+  (runs) =>
+    runs.flatMap(([from, length], run) => [
+      ...Array.from({ length }, (_, index) => put(accepted(from + index))),
+      [put(event("/a", from, run)), remove(event("/a", from)), put(channel("/a", "room", run))][run % 3]!
+    ])
+)
 
 describe.each(stores)("$name", ({ open }) => {
   it.effect("starts empty", () =>
@@ -198,6 +217,18 @@ describe.each(stores)("$name", ({ open }) => {
 })
 
 describe("SqliteStore", () => {
+  it.effect.prop(
+    "holds what is left of many events that are accepted in one batch",
+    [accepting],
+    ([changes]) =>
+      Effect.gen(function*() {
+        const store = yield* Effect.flatten(sqlite(false))
+        yield* store.write(changes)
+        expect(byKind(yield* store.load)).toEqual(byKind(expected(changes)))
+      }).pipe(Effect.scoped),
+    costly(50, 50)
+  )
+
   it.effect.prop("removes the events that are to be removed, whether or not they follow each other", [
     Arbitrary.array(int(1, 12), { maxLength: 12 })
   ], ([places]) =>
