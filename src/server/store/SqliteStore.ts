@@ -231,6 +231,7 @@ const applyTo = (database: DatabaseSync): (changes: ReadonlyArray<Change>) => vo
   const removals = removalsOf(database)
   const remove = ({ key, kind, vhost }: Extract<Change, { readonly _tag: "Remove" }>) => {
     if (kind === "Event" && typeof key === "number") return removals.remove(key)
+    removals.flush()
     if (kind === "Vhost") return statements.forEach(({ removeAll }) => removeAll(vhost))
     return statements.get(kind)!.remove(vhost, key)
   }
@@ -265,9 +266,9 @@ const removalsOf = (database: DatabaseSync) => {
   const statement = database.prepare("delete from Event where place between ? and ?")
   let [first, last] = [0, -1]
   const flush = () => {
-    const places = [first, last] as const
+    const until = last
     last = first - 1
-    if (places[0] <= places[1]) statement.run(...places)
+    if (first <= until) statement.run(first, until)
   }
   return {
     remove: (place: number): void => {
