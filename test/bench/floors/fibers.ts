@@ -13,14 +13,13 @@ const channels = new Map([["room", 0]])
 const waiting = new Map<string, (exit: Exit.Exit<void>) => void>()
 let socket: Net.Socket
 
-/** Passes each line of text on, and then tells that the chunk is over. */
-const lines = (read: (line: string) => void, over = () => {}) => {
+/** Passes each line of text on. */
+const lines = (read: (line: string) => void) => {
   let rest = ""
   return (chunk: string): void => {
     const all = (rest + chunk).split("\n")
     rest = all.pop()!
     for (const line of all) read(line)
-    over()
   }
 }
 

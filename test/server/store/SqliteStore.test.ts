@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Worker } from "node:worker_threads"
 import * as SqliteStore from "../../../src/server/store/SqliteStore.ts"
-import { type Entry, keyOf } from "../../../src/server/store/Store.ts"
+import { Change, type Entry, keyOf } from "../../../src/server/store/Store.ts"
 import { temporaryFolder } from "../../harness/temporaryFolder.ts"
 import { costly, int } from "../../protocol/arbitraries.ts"
 import { broadcast, byKind, channel, event, expected, log, put, remove, sqlite, vhost } from "./entries.ts"
@@ -152,6 +152,10 @@ describe("SqliteStore", () => {
       yield* Effect.flip(store.write([remove(event("/a", 3)), put({ ...channel("/a", "c"), ...impossibleName })]))
       yield* store.write([put(event("/a", 4))])
       expect(yield* store.load).toEqual([event("/a", 3), event("/a", 4)])
+      const impossibleKey = Change.Remove({ kind: "Channel", vhost: "/a", key: impossibleName.name })
+      yield* Effect.flip(store.write([remove(event("/a", 3)), impossibleKey]))
+      yield* store.write([put(event("/a", 5))])
+      expect(yield* store.load).toEqual([event("/a", 3), event("/a", 4), event("/a", 5)])
     }))
 
   it.effect("describes what is wrong with a folder", () =>
