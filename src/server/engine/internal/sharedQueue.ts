@@ -78,7 +78,7 @@ interface State {
   }
   readonly letters: { added: number; dropped: number }
   status: Status
-  /** When ages were read. */
+  /** When the turn began that has read ages. */
   polledAt: number
   capacity: Readonly<Record<Lane, Capacity>>
   takesRequests: boolean
@@ -164,7 +164,7 @@ const makeState = (shared: SharedQueue, options: SharedOptions): State => {
       capacity: () => state.capacity,
       awaitsResponses: () => state.requests.size() > 0,
       isWaiting: () => state.capacity.events.credits > 0 || state.requests.size() > 0 || state.held.size > 0,
-      onResult: (result) => receive(state, result),
+      onResult: (result, began) => receive(state, result, began),
       onFenced: () => {
         state.held.clear()
         state.takesRequests = false
@@ -301,11 +301,11 @@ const cancel = (state: State, lane: Lane, dedupeKey: string): Effect.Effect<bool
   return Deferred.await(done)
 }
 
-const receive = (state: State, result: TurnResult): void => {
+const receive = (state: State, result: TurnResult, began: number): void => {
   const { claimed, ended, hasAges, responses, status } = result
   const { counters, letters, options, requests } = state
   const now = options.timeline.now()
-  if (hasAges) state.polledAt = now
+  if (hasAges) state.polledAt = began
   state.status = hasAges ? status : { ...status, lanes: withAges(status.lanes, state.status.lanes) }
   counters.dropped += status.dropped
   counters.redelivered += status.redelivered

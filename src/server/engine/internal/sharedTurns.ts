@@ -52,8 +52,8 @@ export interface Options {
   readonly awaitsResponses: () => boolean
   /** Whether the node waits for events or responses, so that it must look every second, should a wake-up be lost. */
   readonly isWaiting: () => boolean
-  /** Called with the result of each turn, before the calls are done. */
-  readonly onResult: (result: TurnResult) => void
+  /** Called with the result of each turn, and with when that began, before the calls are done. */
+  readonly onResult: (result: TurnResult, began: number) => void
   /** Called once when the node is fenced, after all calls have failed. */
   readonly onFenced: () => void
 }
@@ -261,7 +261,7 @@ const execute = (state: State): Effect.Effect<void> =>
       if (Result.isSuccess(done)) {
         state.time.observe(began, state.options.now(), done.success.time)
         if (failures > 0) yield* Effect.logInfo("The shared queue works again")
-        return end(state, done.success)
+        return end(state, done.success, began)
       }
       if (done.failure.isFenced) return fence(state)
       if (failures === 0) yield* Effect.logWarning(`The shared queue has failed: ${done.failure.message}. Retrying`)
@@ -279,7 +279,7 @@ const finish = (state: State): Effect.Effect<void> =>
 
 const isLeft = ({ acked, others, waiting }: State): boolean => waiting.length + acked.length + others.length > 0
 
-const end = (state: State, result: TurnResult): void => {
+const end = (state: State, result: TurnResult, began: number): void => {
   const { sent } = state
   state.turn = undefined
   state.sent = []
@@ -287,7 +287,7 @@ const end = (state: State, result: TurnResult): void => {
   state.told = leftOf(state.told, result)
   // There may be more.
   if (result.claimed.length >= mostClaimed || result.responses.length > 0) again(state)
-  state.options.onResult(result)
+  state.options.onResult(result, began)
   for (const [index, one] of sent.entries()) {
     if (!one.isDone) one.done(result.answers[index]!, result)
   }
