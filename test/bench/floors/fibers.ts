@@ -6,22 +6,13 @@ import { Effect, Exit } from "effect"
 import * as Net from "node:net"
 import * as Fibers from "../harness/fibers.ts"
 import type * as Pace from "../harness/pace.ts"
+import { lines } from "../harness/pieces.ts"
 import * as Role from "../harness/role.ts"
 
 const data = { what: "world" }
 const channels = new Map([["room", 0]])
 const waiting = new Map<string, (exit: Exit.Exit<void>) => void>()
 let socket: Net.Socket
-
-/** Passes each line of text on. */
-const lines = (read: (line: string) => void) => {
-  let rest = ""
-  return (chunk: string): void => {
-    const all = (rest + chunk).split("\n")
-    rest = all.pop()!
-    for (const line of all) read(line)
-  }
-}
 
 /** Writes what comes in one turn at once. */
 const makeWrite = (to: Net.Socket) => {

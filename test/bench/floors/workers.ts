@@ -5,6 +5,7 @@
 import * as Net from "node:net"
 import { Pair } from "zeromq"
 import * as Pace from "../harness/pace.ts"
+import * as Pieces from "../harness/pieces.ts"
 import * as Role from "../harness/role.ts"
 
 interface Line {
@@ -18,12 +19,8 @@ type Hear = (line: Line, send: Send) => void
 /** Reads lines, and gives the way back. */
 const lines = (socket: Net.Socket, hear: Hear): Send => {
   const send: Send = (line) => void socket.write(`${JSON.stringify(line)}\n`)
-  let rest = ""
-  socket.setNoDelay(true).setEncoding("utf8").on("data", (text) => {
-    const all = `${rest}${String(text)}`.split("\n")
-    rest = all.pop()!
-    for (const line of all) hear(JSON.parse(line) as Line, send)
-  })
+  const read = Pieces.lines((line) => hear(JSON.parse(line) as Line, send))
+  socket.setNoDelay(true).setEncoding("utf8").on("data", read)
   return send
 }
 

@@ -9,3 +9,13 @@ export const count = (size: number, come: (pieces: number) => void) => {
     bytes %= size
   }
 }
+
+/** Passes each line of text on, however the system has divided them. */
+export const lines = (come: (line: string) => void) => {
+  let rest = ""
+  return (chunk: string): void => {
+    const all = (rest + chunk).split("\n")
+    rest = all.pop()!
+    for (const line of all) come(line)
+  }
+}
